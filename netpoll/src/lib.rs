@@ -1,0 +1,1 @@
+//! The readiness poller under pirn.
