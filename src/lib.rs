@@ -1,1 +1,5 @@
 //! Green threads for Rust.
+
+mod primitive;
+mod protocol;
+mod util;

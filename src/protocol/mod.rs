@@ -1,0 +1,23 @@
+//! The lock-free protocols, each generic over its payload and free of any stack switch.
+//!
+//! Everything here is small enough for a model checker: `RUSTFLAGS="--cfg loom" cargo test --lib
+//! --release` runs the models at the end of each file. Nothing outside this folder builds under
+//! loom, and nothing inside it knows what a coroutine is.
+//!
+//! | file | protocol | who takes part |
+//! |---|---|---|
+//! | [`park_word`] | one wait, decided once | the parked one; any waker, timer or canceller |
+//! | [`status`] | completion, joining and lifetime of a coroutine | its home; its handles |
+//! | [`inbox`] | wakes that cross from one home to another | many wakers; one machine |
+//! | [`sleep`] | a machine's sleep against a wake that was pushed to it | its machine; wakers |
+//! | [`idle`] | who is looking for work, who sleeps, whom to wake | all machines; submitters |
+//! | [`token`] | `thread::park` and `unpark` | the parked one; unparkers |
+//! | [`readiness`] | edges of a descriptor against those who wait for them | pollers; waiters |
+
+pub(crate) mod idle;
+pub(crate) mod inbox;
+pub(crate) mod park_word;
+pub(crate) mod readiness;
+pub(crate) mod sleep;
+pub(crate) mod status;
+pub(crate) mod token;

@@ -1,0 +1,357 @@
+//! Completion, joining, cancellation and lifetime of one coroutine, in one word.
+//!
+//! ```text
+//!   bit 0  COMPLETE       the body has ended; set once, on the coroutine's own stack
+//!   bit 1  JOIN_INTEREST  a join handle exists that has not given up the result
+//!   bit 2  JOIN_WAITER    the handle's owner is parked in `join`; the ticket cell is the completer's
+//!   bit 3  CANCELLED      cancellation has been asked for
+//!   bit 4  NOTIFIED       the completer is done with the joiner's ticket
+//!   rest   reference count
+//! ```
+//!
+//! Who may touch what:
+//!
+//! | | not `COMPLETE` | `COMPLETE` |
+//! |---|---|---|
+//! | the result | the coroutine | the handle if `JOIN_INTEREST` was set when `COMPLETE` was, else already dropped |
+//! | the ticket cell | the joiner while `JOIN_WAITER` is clear, nobody while it is set | the completer until `NOTIFIED` |
+//!
+//! So an unclaimed result is always dropped by the coroutine itself, before completion is
+//! published; a handle that is dropped later owns the result and drops it as std's does.
+//!
+//! A joiner that was woken for another reason (a timeout, a cancellation) takes `JOIN_WAITER` back.
+//! If completion was faster, the completer may be about to claim the joiner's wait, so the joiner
+//! stays until `NOTIFIED`: a few instructions of the completer's.
+//!
+//! References count memory alone: dropping the last one frees the allocation and runs no user code.
+
+use crate::primitive::sync::atomic::{AtomicUsize, Ordering};
+
+const COMPLETE: usize = 1;
+const JOIN_INTEREST: usize = 1 << 1;
+const JOIN_WAITER: usize = 1 << 2;
+const CANCELLED: usize = 1 << 3;
+const NOTIFIED: usize = 1 << 4;
+const REF_ONE: usize = 1 << 5;
+/// Twice as many references would overflow the count; nothing but a leak loop gets here.
+const REF_LIMIT: usize = usize::MAX / 2;
+
+/// See the module's description.
+#[derive(Debug)]
+pub(crate) struct Status(AtomicUsize);
+
+/// What [`Status::try_complete`] found.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Completion {
+    /// Nobody will ask for the result: drop it, then try again with
+    /// [`Status::complete_unclaimed`].
+    Unclaimed,
+    /// Published; the result is the handle's now.
+    Published {
+        /// A joiner is parked: wake it, then call [`Status::joiner_notified`].
+        joiner: bool,
+    },
+}
+
+/// What a handle that gives up its interest has to do.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Released {
+    /// The coroutine will drop its own result.
+    BeforeCompletion,
+    /// The result belongs to the caller, who must drop it.
+    OwnsResult,
+}
+
+impl Status {
+    /// A coroutine with two references: the scheduler's and the join handle's.
+    pub(crate) fn new() -> Self {
+        Status(AtomicUsize::new(2 * REF_ONE | JOIN_INTEREST))
+    }
+
+    // Completion: called by the coroutine itself.
+
+    /// Publishes completion if somebody still wants the result.
+    pub(crate) fn try_complete(&self) -> Completion {
+        let mut word = self.0.load(Ordering::Relaxed);
+        loop {
+            debug_assert!(word & COMPLETE == 0, "a coroutine completes once");
+            if word & JOIN_INTEREST == 0 {
+                // Acquire pairs with the handle's release: it no longer touches anything.
+                self.0.load(Ordering::Acquire);
+                return Completion::Unclaimed;
+            }
+            match self.0.compare_exchange_weak(
+                word,
+                word | COMPLETE,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return Completion::Published { joiner: word & JOIN_WAITER != 0 },
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Publishes completion after the unclaimed result has been dropped.
+    pub(crate) fn complete_unclaimed(&self) {
+        let before = self.0.fetch_or(COMPLETE, Ordering::AcqRel);
+        debug_assert!(before & (COMPLETE | JOIN_INTEREST) == 0);
+    }
+
+    /// Says that the completer will not touch the joiner's ticket again.
+    pub(crate) fn joiner_notified(&self) {
+        self.0.fetch_or(NOTIFIED, Ordering::Release);
+    }
+
+    // Joining: called by the owner of the join handle.
+
+    #[inline]
+    pub(crate) fn is_complete(&self) -> bool {
+        self.0.load(Ordering::Acquire) & COMPLETE != 0
+    }
+
+    /// Hands the ticket cell to the completer. `false`: the coroutine has completed.
+    #[must_use = "a completed coroutine wakes nobody"]
+    pub(crate) fn publish_joiner(&self) -> bool {
+        let mut word = self.0.load(Ordering::Relaxed);
+        loop {
+            if word & COMPLETE != 0 {
+                self.0.load(Ordering::Acquire);
+                return false;
+            }
+            match self.0.compare_exchange_weak(
+                word,
+                word | JOIN_WAITER,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Takes the ticket cell back. `false`: the coroutine has completed, and the caller must wait
+    /// for [`Status::is_joiner_released`] before its wait's memory may go.
+    #[must_use]
+    pub(crate) fn retract_joiner(&self) -> bool {
+        let mut word = self.0.load(Ordering::Relaxed);
+        loop {
+            if word & COMPLETE != 0 {
+                return false;
+            }
+            match self.0.compare_exchange_weak(
+                word,
+                word & !JOIN_WAITER,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Whether the completer is done with the joiner's ticket.
+    pub(crate) fn is_joiner_released(&self) -> bool {
+        self.0.load(Ordering::Acquire) & NOTIFIED != 0
+    }
+
+    /// Gives up the result.
+    pub(crate) fn release_interest(&self) -> Released {
+        let mut word = self.0.load(Ordering::Relaxed);
+        loop {
+            debug_assert!(word & JOIN_INTEREST != 0);
+            if word & COMPLETE != 0 {
+                self.0.load(Ordering::Acquire);
+                return Released::OwnsResult;
+            }
+            match self.0.compare_exchange_weak(
+                word,
+                word & !JOIN_INTEREST,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return Released::BeforeCompletion,
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    // Cancellation.
+
+    /// Asks for cancellation. `true` the first time.
+    pub(crate) fn cancel(&self) -> bool {
+        self.0.fetch_or(CANCELLED, Ordering::AcqRel) & CANCELLED == 0
+    }
+
+    #[inline]
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & CANCELLED != 0
+    }
+
+    // References.
+
+    pub(crate) fn acquire_ref(&self) {
+        let before = self.0.fetch_add(REF_ONE, Ordering::Relaxed);
+        if before > REF_LIMIT {
+            std::process::abort();
+        }
+    }
+
+    /// Drops a reference. `true`: it was the last, and the caller must free the allocation.
+    #[inline]
+    #[must_use = "the last reference frees the allocation"]
+    pub(crate) fn release_ref(&self) -> bool {
+        // The only holder needs no read-modify-write: nobody else can make a new reference.
+        if self.0.load(Ordering::Acquire) / REF_ONE == 1 {
+            return true;
+        }
+        self.0.fetch_sub(REF_ONE, Ordering::AcqRel) / REF_ONE == 1
+    }
+}
+
+#[cfg(all(test, loom))]
+#[expect(unsafe_code, reason = "loom cells are read and written through raw pointers")]
+mod models {
+    use super::*;
+    use crate::protocol::park_word::{ParkWord, Seq};
+    use loom::cell::UnsafeCell;
+    use loom::sync::Arc;
+
+    /// What a coroutine and its handle share.
+    struct Shared {
+        status: Status,
+        result: UnsafeCell<Option<u32>>,
+        ticket: UnsafeCell<Option<Seq>>,
+        joiner: ParkWord,
+    }
+
+    impl Shared {
+        fn new() -> Arc<Shared> {
+            Arc::new(Shared {
+                status: Status::new(),
+                result: UnsafeCell::new(None),
+                ticket: UnsafeCell::new(None),
+                joiner: ParkWord::new(),
+            })
+        }
+
+        /// The end of a coroutine's body. Returns whether it dropped the result itself.
+        fn complete(&self) -> bool {
+            // SAFETY: the model checks that no two accesses to a cell overlap.
+            self.result.with_mut(|cell| unsafe { *cell = Some(7) });
+            match self.status.try_complete() {
+                Completion::Unclaimed => {
+                    // SAFETY: as above.
+                    self.result.with_mut(|cell| unsafe { *cell = None });
+                    self.status.complete_unclaimed();
+                    true
+                }
+                Completion::Published { joiner } => {
+                    if joiner {
+                        // SAFETY: as above.
+                        let seq = self.ticket.with(|cell| unsafe { (*cell).unwrap() });
+                        let _lost_to_a_timeout = !self.joiner.claim(seq);
+                        self.status.joiner_notified();
+                    }
+                    false
+                }
+            }
+        }
+
+        fn take(&self) -> Option<u32> {
+            // SAFETY: as above.
+            self.result.with_mut(|cell| unsafe { (*cell).take() })
+        }
+    }
+
+    #[test]
+    fn join_gets_the_result() {
+        loom::model(|| {
+            let shared = Shared::new();
+            let body = {
+                let shared = shared.clone();
+                loom::thread::spawn(move || assert!(!shared.complete()))
+            };
+            if !shared.status.is_complete() {
+                let seq = shared.joiner.begin();
+                // SAFETY: as above.
+                shared.ticket.with_mut(|cell| unsafe { *cell = Some(seq) });
+                if shared.status.publish_joiner() {
+                    while shared.joiner.is_waiting() {
+                        loom::thread::yield_now();
+                    }
+                    assert!(shared.status.is_complete());
+                } else {
+                    assert!(shared.joiner.retract(seq));
+                }
+            }
+            assert_eq!(shared.take(), Some(7));
+            body.join().unwrap();
+        });
+    }
+
+    #[test]
+    fn join_times_out_while_the_coroutine_completes() {
+        loom::model(|| {
+            let shared = Shared::new();
+            let body = {
+                let shared = shared.clone();
+                loom::thread::spawn(move || shared.complete())
+            };
+            let seq = shared.joiner.begin();
+            // SAFETY: as above.
+            shared.ticket.with_mut(|cell| unsafe { *cell = Some(seq) });
+            if shared.status.publish_joiner() {
+                // The timer fires at once.
+                let timed_out = shared.joiner.claim(seq);
+                if timed_out && !shared.status.retract_joiner() {
+                    while !shared.status.is_joiner_released() {
+                        loom::thread::yield_now();
+                    }
+                }
+                if !timed_out {
+                    // Whoever claimed the wait resumes its owner, which orders memory.
+                    while shared.joiner.is_waiting() {
+                        loom::thread::yield_now();
+                    }
+                    assert!(shared.status.is_complete());
+                }
+            } else {
+                assert!(shared.joiner.retract(seq));
+            }
+            if shared.status.is_complete() {
+                assert_eq!(shared.take(), Some(7));
+            } else if shared.status.release_interest() == Released::OwnsResult {
+                assert_eq!(shared.take(), Some(7));
+            }
+            body.join().unwrap();
+        });
+    }
+
+    /// The result is dropped once, whoever is first, and by the coroutine if it can be.
+    #[test]
+    fn a_dropped_handle_and_the_end_of_the_body() {
+        loom::model(|| {
+            let shared = Shared::new();
+            let body = {
+                let shared = shared.clone();
+                loom::thread::spawn(move || {
+                    let dropped = shared.complete();
+                    (dropped, shared.status.release_ref())
+                })
+            };
+            let owned = match shared.status.release_interest() {
+                Released::OwnsResult => shared.take().is_some(),
+                Released::BeforeCompletion => false,
+            };
+            let last = shared.status.release_ref();
+            let (dropped, body_last) = body.join().unwrap();
+            assert!(dropped != owned, "the result is dropped exactly once");
+            assert!(last != body_last, "exactly one reference is the last");
+        });
+    }
+}

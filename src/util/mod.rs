@@ -1,0 +1,6 @@
+//! Small tools without an opinion of their own.
+
+pub(crate) mod wait_list;
+
+#[cfg(not(loom))]
+pub(crate) mod rng;

@@ -1,0 +1,148 @@
+//! An intrusive queue of those who wait, first come, first served.
+//!
+//! A node lives on the stack of whoever waits, so waiting allocates nothing and a waiter that
+//! gives up leaves in constant time. The list itself has no lock: it lives inside one, and the
+//! functions that touch a node take the list exclusively, which proves that the lock is held.
+
+#![expect(unsafe_code, reason = "an intrusive list follows pointers into its waiters' stacks")]
+
+use std::cell::Cell;
+use std::marker::PhantomPinned;
+use std::ptr::NonNull;
+
+/// One who waits.
+///
+/// A node that is in a list must leave it ([`WaitList::pop_front`] or [`WaitList::remove`]) before
+/// its memory goes.
+pub(crate) struct Node<W> {
+    waiter: W,
+    linked: Cell<bool>,
+    previous: Cell<Option<NonNull<Node<W>>>>,
+    next: Cell<Option<NonNull<Node<W>>>>,
+    _pinned: PhantomPinned,
+}
+
+impl<W> Node<W> {
+    pub(crate) fn new(waiter: W) -> Self {
+        Node {
+            waiter,
+            linked: Cell::new(false),
+            previous: Cell::new(None),
+            next: Cell::new(None),
+            _pinned: PhantomPinned,
+        }
+    }
+}
+
+/// See the module's description.
+pub(crate) struct WaitList<W> {
+    front: Option<NonNull<Node<W>>>,
+    back: Option<NonNull<Node<W>>>,
+    len: usize,
+}
+
+// SAFETY: the list owns the links of its nodes while they are in it, and hands waiters from one
+// thread to another, which `W: Send` allows.
+unsafe impl<W: Send> Send for WaitList<W> {}
+
+impl<W: Copy> WaitList<W> {
+    pub(crate) const fn new() -> Self {
+        WaitList { front: None, back: None, len: 0 }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Adds a waiter at the end.
+    ///
+    /// # Safety
+    ///
+    /// - The node is in no list, and stays alive and in place until it has left this one.
+    /// - Until then it is used through this list alone.
+    pub(crate) unsafe fn push_back(&mut self, node: NonNull<Node<W>>) {
+        // SAFETY: the caller says that the node is alive and this list's own.
+        let entry = unsafe { node.as_ref() };
+        debug_assert!(!entry.linked.get());
+        entry.linked.set(true);
+        entry.previous.set(self.back);
+        entry.next.set(None);
+        match self.back {
+            // SAFETY: a node in the list is alive.
+            Some(back) => unsafe { back.as_ref() }.next.set(Some(node)),
+            None => self.front = Some(node),
+        }
+        self.back = Some(node);
+        self.len += 1;
+    }
+
+    /// Takes the one that has waited longest.
+    pub(crate) fn pop_front(&mut self) -> Option<W> {
+        let node = self.front?;
+        self.unlink(node);
+        // SAFETY: the node was in the list until this call, so it is alive: its owner cannot
+        // have gone without the lock under which this list is.
+        Some(unsafe { node.as_ref() }.waiter)
+    }
+
+    /// Removes a waiter that gives up. `false`: somebody took it off before.
+    ///
+    /// # Safety
+    ///
+    /// The node is alive, and if it is in a list, it is in this one.
+    pub(crate) unsafe fn remove(&mut self, node: NonNull<Node<W>>) -> bool {
+        // SAFETY: the caller says that the node is alive.
+        let linked = unsafe { node.as_ref() }.linked.get();
+        if linked {
+            self.unlink(node);
+        }
+        linked
+    }
+
+    fn unlink(&mut self, node: NonNull<Node<W>>) {
+        // SAFETY: a node in the list is alive, and so are its neighbours.
+        let entry = unsafe { node.as_ref() };
+        let (previous, next) = (entry.previous.take(), entry.next.take());
+        match previous {
+            // SAFETY: as above.
+            Some(previous) => unsafe { previous.as_ref() }.next.set(next),
+            None => self.front = next,
+        }
+        match next {
+            // SAFETY: as above.
+            Some(next) => unsafe { next.as_ref() }.previous.set(previous),
+            None => self.back = previous,
+        }
+        entry.linked.set(false);
+        self.len -= 1;
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    fn drain(list: &mut WaitList<u32>) -> Vec<u32> {
+        std::iter::from_fn(|| list.pop_front()).collect()
+    }
+
+    #[test]
+    fn keeps_the_order_and_lets_anyone_leave() {
+        for leaver in 0..4 {
+            let nodes: Vec<_> = (0..4).map(|value| Box::new(Node::new(value))).collect();
+            let mut list = WaitList::new();
+            for node in &nodes {
+                // SAFETY: the boxes outlive the list's use of them.
+                unsafe { list.push_back(NonNull::from(&**node)) };
+            }
+            // SAFETY: as above.
+            assert!(unsafe { list.remove(NonNull::from(&*nodes[leaver])) });
+            // SAFETY: as above.
+            assert!(!unsafe { list.remove(NonNull::from(&*nodes[leaver])) });
+            assert_eq!(list.len(), 3);
+            let rest: Vec<u32> = (0..4).filter(|&value| value != leaver as u32).collect();
+            assert_eq!(drain(&mut list), rest);
+            assert_eq!(list.len(), 0);
+        }
+    }
+}
