@@ -103,14 +103,15 @@ impl Idle {
 #[cfg(all(test, loom))]
 mod models {
     use super::*;
+    use crate::protocol::signal::Signal;
     use crate::protocol::sleep::{Sleep, Wakeup};
-    use loom::sync::{Arc, Mutex, Notify};
+    use loom::sync::{Arc, Mutex};
 
     struct Shared {
         idle: Idle,
         sleep: Sleep,
         queue: Mutex<usize>,
-        signal: Notify,
+        signal: Signal,
     }
 
     impl Shared {
@@ -168,7 +169,7 @@ mod models {
                 idle: Idle::new(),
                 sleep: Sleep::new(),
                 queue: Mutex::new(0),
-                signal: Notify::new(),
+                signal: Signal::new(),
             });
             let submitter = {
                 let shared = shared.clone();
@@ -191,7 +192,7 @@ mod models {
                 idle: Idle::new(),
                 sleep: Sleep::new(),
                 queue: Mutex::new(0),
-                signal: Notify::new(),
+                signal: Signal::new(),
             });
             let submitter = {
                 let shared = shared.clone();

@@ -21,3 +21,33 @@ pub(crate) mod readiness;
 pub(crate) mod sleep;
 pub(crate) mod status;
 pub(crate) mod token;
+
+/// What the models use where the runtime blocks a thread: a counted signal.
+#[cfg(all(test, loom))]
+mod signal {
+    use loom::sync::{Condvar, Mutex};
+
+    pub(super) struct Signal {
+        pending: Mutex<usize>,
+        arrived: Condvar,
+    }
+
+    impl Signal {
+        pub(super) fn new() -> Signal {
+            Signal { pending: Mutex::new(0), arrived: Condvar::new() }
+        }
+
+        pub(super) fn notify(&self) {
+            *self.pending.lock().unwrap() += 1;
+            self.arrived.notify_one();
+        }
+
+        pub(super) fn wait(&self) {
+            let mut pending = self.pending.lock().unwrap();
+            while *pending == 0 {
+                pending = self.arrived.wait(pending).unwrap();
+            }
+            *pending -= 1;
+        }
+    }
+}

@@ -67,12 +67,7 @@ impl ParkWord {
     #[must_use = "whoever claims a wait must resume its owner"]
     pub(crate) fn claim(&self, seq: Seq) -> bool {
         self.0
-            .compare_exchange(
-                seq.0 | WAITING,
-                seq.0 | CLAIMED,
-                Ordering::AcqRel,
-                Ordering::Relaxed,
-            )
+            .compare_exchange(seq.0 | WAITING, seq.0 | CLAIMED, Ordering::AcqRel, Ordering::Relaxed)
             .is_ok()
     }
 
@@ -88,12 +83,7 @@ impl ParkWord {
     #[must_use = "a claimed wait is resumed by its claimant"]
     pub(crate) fn retract(&self, seq: Seq) -> bool {
         self.0
-            .compare_exchange(
-                seq.0 | WAITING,
-                seq.0 | RUNNING,
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            )
+            .compare_exchange(seq.0 | WAITING, seq.0 | RUNNING, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
     }
 

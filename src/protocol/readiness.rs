@@ -185,14 +185,15 @@ impl<W: Copy> Queue<'_, W> {
 mod models {
     use super::*;
     use crate::protocol::park_word::{ParkWord, Seq};
-    use loom::sync::{Arc, Notify};
+    use crate::protocol::signal::Signal;
+    use loom::sync::Arc;
 
     /// A descriptor that holds `items`, and two who want one each.
     struct Socket {
         items: AtomicUsize,
         direction: Direction<Waiter>,
         words: [ParkWord; 2],
-        resumed: [Notify; 2],
+        resumed: [Signal; 2],
     }
 
     #[derive(Clone, Copy)]
@@ -204,7 +205,7 @@ mod models {
                 items: AtomicUsize::new(0),
                 direction: Direction::new(),
                 words: [ParkWord::new(), ParkWord::new()],
-                resumed: [Notify::new(), Notify::new()],
+                resumed: [Signal::new(), Signal::new()],
             })
         }
 

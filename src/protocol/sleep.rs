@@ -96,14 +96,15 @@ impl Sleep {
 mod models {
     use super::*;
     use crate::protocol::inbox::{Inbox, testing::Item};
-    use loom::sync::{Arc, Notify};
+    use crate::protocol::signal::Signal;
+    use loom::sync::Arc;
 
     /// Two wakers push to a machine that is going to sleep: it never sleeps on a full inbox, and
     /// it is signalled at most once.
     #[test]
     fn inbox_against_sleep() {
         loom::model(|| {
-            let shared = Arc::new((Inbox::new(), Sleep::new(), Notify::new()));
+            let shared = Arc::new((Inbox::new(), Sleep::new(), Signal::new()));
             let wakers: Vec<_> = (0..2)
                 .map(|value| {
                     let shared = shared.clone();

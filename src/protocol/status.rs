@@ -154,6 +154,11 @@ impl Status {
         }
     }
 
+    /// Whether a joiner's ticket was published when the coroutine completed.
+    pub(crate) fn has_joiner(&self) -> bool {
+        self.0.load(Ordering::Relaxed) & JOIN_WAITER != 0
+    }
+
     /// Whether the completer is done with the joiner's ticket.
     pub(crate) fn is_joiner_released(&self) -> bool {
         self.0.load(Ordering::Acquire) & NOTIFIED != 0

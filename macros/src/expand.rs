@@ -1,0 +1,182 @@
+//! Puts a function together again, around a call of the runtime:
+//!
+//! ```text
+//! attributes visibility fn name() -> type {
+//!     fn name() -> type { body }
+//!     ::pirn::__private::run_main(
+//!         ::pirn::__private::Options { workers: Some(4), stack_size: None },
+//!         name,
+//!     )
+//! }
+//! ```
+//!
+//! The body gets a function, not a closure, of its own: only that can have `impl Trait` as its
+//! return type. It has the same name, for the sake of backtraces.
+
+use crate::function::{Error, Function};
+use crate::options::Options;
+use proc_macro::{Delimiter, Group, Ident, Literal, Punct, Spacing, Span, TokenStream, TokenTree};
+
+/// What tells the attributes apart.
+pub(crate) struct Attribute {
+    /// As the user writes it.
+    name: &'static str,
+    /// The function that runs the body.
+    runner: &'static str,
+    is_test: bool,
+}
+
+pub(crate) const MAIN: Attribute =
+    Attribute { name: "`#[pirn::main]`", runner: "run_main", is_test: false };
+pub(crate) const TEST: Attribute =
+    Attribute { name: "`#[pirn::test]`", runner: "run_test", is_test: true };
+
+pub(crate) fn expand(
+    options: TokenStream,
+    item: TokenStream,
+    attribute: &Attribute,
+) -> TokenStream {
+    match Function::parse(item.clone(), attribute.name) {
+        Err(error) => [compile_error(&error), item_without_attribute(item)].into_iter().collect(),
+        Ok(function) => match check(&function, options, attribute) {
+            // Without the function there would be more errors, about what is missing.
+            Err(error) => [compile_error(&error), stub(&function)].into_iter().collect(),
+            Ok(options) => assemble(function, options, attribute),
+        },
+    }
+}
+
+fn check(
+    function: &Function,
+    options: TokenStream,
+    attribute: &Attribute,
+) -> Result<Options, Error> {
+    if let Some(span) = function.attribute("test").filter(|_| attribute.is_test) {
+        let message = format!("{} makes the test: remove `#[test]`", attribute.name);
+        return Err(Error::new(span, message));
+    }
+    Options::parse(options)
+}
+
+fn assemble(function: Function, options: Options, attribute: &Attribute) -> TokenStream {
+    let Function { attributes, visibility, name, returns, body } = function;
+    // Whatever is wrong with the call is wrong with the function: it is said at its name.
+    let span = Span::mixed_site().located_at(name.span());
+    // The inner function is nobody else's, so it cannot be confused with an item of the body.
+    let inner = Ident::new(&name.to_string().replace("r#", ""), span);
+    let inner_function = signature(&inner, &returns, TokenTree::Group(body));
+
+    let arguments = [
+        private("Options", span),
+        [braces(option_fields(options, span)), comma(span)].into_iter().collect(),
+        [TokenTree::Ident(inner), comma(span)].into_iter().collect(),
+    ];
+    let mut call = private(attribute.runner, span);
+    call.extend([parentheses(arguments.into_iter().collect(), span)]);
+
+    let outer_body: TokenStream = [inner_function, call].into_iter().collect();
+    let mut output = if attribute.is_test { test_attribute(span) } else { TokenStream::new() };
+    output.extend(attributes);
+    output.extend(visibility);
+    output.extend(signature(&name, &returns, braces(outer_body)));
+    output
+}
+
+/// `fn name() -> type body`
+fn signature(name: &Ident, returns: &[TokenTree], body: TokenTree) -> TokenStream {
+    let span = name.span();
+    let mut output: TokenStream = [
+        TokenTree::Ident(Ident::new("fn", span)),
+        TokenTree::Ident(name.clone()),
+        parentheses(TokenStream::new(), span),
+    ]
+    .into_iter()
+    .collect();
+    output.extend(returns.iter().cloned());
+    output.extend([body]);
+    output
+}
+
+/// `workers: Some(4), stack_size: None,`
+fn option_fields(options: Options, span: Span) -> TokenStream {
+    let mut fields = TokenStream::new();
+    for (name, value) in options.into_fields() {
+        fields.extend([TokenTree::Ident(Ident::new(name, span)), punct(':', span)]);
+        let variant = if value.is_some() { "Some" } else { "None" };
+        fields.extend(path(&["core", "option", "Option", variant], span));
+        fields.extend(value.map(|value| parentheses(value, span)));
+        fields.extend([comma(span)]);
+    }
+    fields
+}
+
+/// `#[::core::prelude::v1::test]`
+fn test_attribute(span: Span) -> TokenStream {
+    let inside = path(&["core", "prelude", "v1", "test"], span);
+    let brackets = TokenTree::Group(Group::new(Delimiter::Bracket, inside));
+    [punct('#', span), brackets].into_iter().collect()
+}
+
+/// `::pirn::__private::name`
+fn private(name: &str, span: Span) -> TokenStream {
+    path(&["pirn", "__private", name], span)
+}
+
+/// A path from the root.
+fn path(segments: &[&str], span: Span) -> TokenStream {
+    let mut output = TokenStream::new();
+    for segment in segments {
+        let mut colon = Punct::new(':', Spacing::Joint);
+        colon.set_span(span);
+        output.extend([
+            TokenTree::Punct(colon),
+            punct(':', span),
+            TokenTree::Ident(Ident::new(segment, span)),
+        ]);
+    }
+    output
+}
+
+fn punct(sign: char, span: Span) -> TokenTree {
+    let mut punct = Punct::new(sign, Spacing::Alone);
+    punct.set_span(span);
+    TokenTree::Punct(punct)
+}
+
+fn comma(span: Span) -> TokenTree {
+    punct(',', span)
+}
+
+fn parentheses(inside: TokenStream, span: Span) -> TokenTree {
+    let mut group = Group::new(Delimiter::Parenthesis, inside);
+    group.set_span(span);
+    TokenTree::Group(group)
+}
+
+fn braces(inside: TokenStream) -> TokenTree {
+    TokenTree::Group(Group::new(Delimiter::Brace, inside))
+}
+
+/// `::core::compile_error! { "message" }`
+fn compile_error(error: &Error) -> TokenStream {
+    let span = error.span;
+    let mut text = Literal::string(&error.message);
+    text.set_span(span);
+    let mut output = path(&["core", "compile_error"], span);
+    let mut arguments = Group::new(Delimiter::Brace, TokenTree::Literal(text).into());
+    arguments.set_span(span);
+    output.extend([punct('!', span), TokenTree::Group(arguments)]);
+    output
+}
+
+/// The function with nothing in it.
+fn stub(function: &Function) -> TokenStream {
+    let mut output: TokenStream = function.visibility.iter().cloned().collect();
+    output.extend(signature(&function.name, &[], braces(TokenStream::new())));
+    output
+}
+
+/// What cannot be taken apart is left as it is: it may be of use to what stands around it.
+fn item_without_attribute(item: TokenStream) -> TokenStream {
+    item
+}

@@ -1,0 +1,271 @@
+//! Threads for work that blocks: name lookups, files, anything without readiness.
+//!
+//! A pool with a cap. A job goes to an idle thread, or to a new one, or at the cap into a queue;
+//! threads without a job retire after a while. If the system refuses a thread and there is none
+//! at all, the caller runs the job in place: blocking work never fails for lack of a thread.
+
+#![expect(unsafe_code, reason = "claims the ticket of whoever waits for a job")]
+
+use crate::coroutine::unwind_cancelled;
+use crate::park::{self, Cancel, Outcome, Ticket, WaitReason};
+use crate::sched;
+use std::collections::VecDeque;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How long a thread waits for another job.
+const RETIRE_AFTER: Duration = Duration::from_secs(10);
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// One runtime's pool.
+pub(crate) struct BlockingPool {
+    shared: Arc<Pool>,
+}
+
+struct Pool {
+    name: String,
+    cap: usize,
+    state: Mutex<State>,
+    work: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    threads: usize,
+    idle: usize,
+    closed: bool,
+    handles: Vec<JoinHandle<()>>,
+    started: u64,
+    peak: usize,
+}
+
+/// What the pool is doing.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct PoolStats {
+    pub(crate) threads: usize,
+    pub(crate) idle: usize,
+    pub(crate) queued: usize,
+    pub(crate) jobs: u64,
+    pub(crate) peak_threads: usize,
+}
+
+impl BlockingPool {
+    pub(crate) fn new(name: String, cap: usize) -> BlockingPool {
+        let pool = Pool { name, cap, state: Mutex::default(), work: Condvar::new() };
+        BlockingPool { shared: Arc::new(pool) }
+    }
+
+    /// Queues a job. `Err` gives it back: no thread can be had, now or later.
+    fn submit(&self, job: Job) -> Result<(), Job> {
+        let pool = &self.shared;
+        let mut state = pool.lock();
+        if state.closed {
+            return Err(job);
+        }
+        state.started += 1;
+        state.jobs.push_back(job);
+        if state.idle >= state.jobs.len() {
+            drop(state);
+            pool.work.notify_one();
+            return Ok(());
+        }
+        if state.threads >= pool.cap {
+            return Ok(());
+        }
+        state.threads += 1;
+        state.peak = state.peak.max(state.threads);
+        match self.start_thread() {
+            Ok(handle) => {
+                state.handles.retain(|handle| !handle.is_finished());
+                state.handles.push(handle);
+                Ok(())
+            }
+            Err(_) => {
+                state.threads -= 1;
+                if state.threads > 0 {
+                    return Ok(());
+                }
+                state.started -= 1;
+                Err(state.jobs.pop_back().expect("pushed above"))
+            }
+        }
+    }
+
+    fn start_thread(&self) -> io::Result<JoinHandle<()>> {
+        let pool = self.shared.clone();
+        thread::Builder::new().name(format!("{}-blocking", pool.name)).spawn(move || pool.serve())
+    }
+
+    /// Drops what is queued and waits for what runs, at most until `deadline`.
+    pub(crate) fn close(&self, deadline: Option<Instant>) -> bool {
+        let mut state = self.shared.lock();
+        state.closed = true;
+        let dropped = std::mem::take(&mut state.jobs);
+        self.shared.work.notify_all();
+        drop(state);
+        drop(dropped);
+        let mut state = self.shared.lock();
+        while state.threads > 0 {
+            state = match deadline {
+                None => self.shared.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return false;
+                    }
+                    let waited = self.shared.work.wait_timeout(state, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        let handles = std::mem::take(&mut state.handles);
+        drop(state);
+        for handle in handles {
+            let _panicked = handle.join();
+        }
+        true
+    }
+
+    pub(crate) fn stats(&self) -> PoolStats {
+        let state = self.shared.lock();
+        PoolStats {
+            threads: state.threads,
+            idle: state.idle,
+            queued: state.jobs.len(),
+            jobs: state.started,
+            peak_threads: state.peak,
+        }
+    }
+}
+
+impl Pool {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The life of one thread.
+    fn serve(&self) {
+        let mut state = self.lock();
+        loop {
+            if let Some(job) = state.jobs.pop_front() {
+                drop(state);
+                // A job keeps its own panic for whoever waits for it.
+                job();
+                state = self.lock();
+                continue;
+            }
+            if state.closed {
+                break;
+            }
+            state.idle += 1;
+            let waited = self.work.wait_timeout(state, RETIRE_AFTER);
+            let (guard, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            state = guard;
+            state.idle -= 1;
+            if timeout.timed_out() && state.jobs.is_empty() {
+                break;
+            }
+        }
+        state.threads -= 1;
+        if state.closed {
+            // Whoever closes the pool counts the threads.
+            self.work.notify_all();
+        }
+    }
+}
+
+/// What a job and its waiter share.
+struct Handover<T> {
+    state: Mutex<HandoverState<T>>,
+}
+
+struct HandoverState<T> {
+    result: Option<thread::Result<T>>,
+    waiter: Option<Ticket>,
+}
+
+impl<T> Handover<T> {
+    fn lock(&self) -> MutexGuard<'_, HandoverState<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs `f` on the runtime's blocking pool, and parks the calling coroutine until it is done.
+///
+/// For anything that blocks its thread and that pirn has no better way for. The number of threads
+/// is bounded ([`Builder::max_blocking_threads`](crate::Builder::max_blocking_threads)); beyond
+/// that, jobs queue. On a plain thread `f` runs right there.
+///
+/// If the waiting coroutine is cancelled, its wait ends and the work goes on; a job that has not
+/// begun when its runtime ends is dropped.
+///
+/// # Panics
+///
+/// A panic of `f` comes out here.
+///
+/// # Examples
+///
+/// ```
+/// # let runtime = pirn::Builder::new().workers(1).build()?;
+/// let host = runtime.run(|| pirn::blocking(|| std::fs::read_to_string("/proc/version")))?;
+/// assert!(!host.is_empty());
+/// # std::io::Result::Ok(())
+/// ```
+pub fn blocking<F, T>(f: F) -> T
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    blocking_for(WaitReason::Blocking, f)
+}
+
+/// [`blocking`], with a reason of the caller's for dumps.
+pub(crate) fn blocking_for<F, T>(reason: WaitReason, f: F) -> T
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let runtime = sched::current_shared().filter(|_| sched::in_coroutine());
+    let Some(runtime) = runtime else { return f() };
+    let handover =
+        Arc::new(Handover { state: Mutex::new(HandoverState { result: None, waiter: None }) });
+    let theirs = handover.clone();
+    let job: Job = Box::new(move || {
+        let result = catch_unwind(AssertUnwindSafe(f));
+        let mut state = theirs.lock();
+        state.result = Some(result);
+        if let Some(ticket) = state.waiter.take() {
+            // SAFETY: the waiter takes its ticket out, under this lock, before it leaves.
+            drop(unsafe { ticket.claim() });
+        }
+    });
+    if let Err(job) = runtime.config.blocking.submit(job) {
+        sched::block_in_place(job);
+    }
+    drop(runtime);
+    loop {
+        let outcome = park::park(reason, None, Cancel::Deliver, |ticket| {
+            let mut state = handover.lock();
+            if state.result.is_some() {
+                return false;
+            }
+            state.waiter = Some(ticket);
+            true
+        });
+        let mut state = handover.lock();
+        state.waiter = None;
+        if let Some(result) = state.result.take() {
+            drop(state);
+            return result.unwrap_or_else(|panic| resume_unwind(panic));
+        }
+        drop(state);
+        if outcome == Outcome::Cancelled {
+            unwind_cancelled();
+        }
+    }
+}

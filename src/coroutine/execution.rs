@@ -1,0 +1,154 @@
+//! What runs on a coroutine's own stack around the user's closure, and how it leaves that stack.
+
+#![expect(unsafe_code, reason = "runs the body of a header, and suspends it")]
+
+use crate::coroutine::header::Header;
+use crate::coroutine::switch::{Suspender, Word};
+use crate::protocol::status::Completion;
+use std::any::Any;
+use std::fmt;
+use std::panic::{self, AssertUnwindSafe};
+use std::ptr::NonNull;
+
+/// The payload that `join` returns for a coroutine that was cancelled.
+///
+/// ```
+/// # let runtime = pirn::Builder::new().workers(1).build()?;
+/// let parked = runtime.spawn(pirn::thread::park);
+/// drop(runtime); // cancels what is left
+/// assert!(parked.join().unwrap_err().is::<pirn::Cancelled>());
+/// # std::io::Result::Ok(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Cancelled {
+    _private: (),
+}
+
+impl fmt::Debug for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Cancelled")
+    }
+}
+
+impl fmt::Display for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the coroutine was cancelled")
+    }
+}
+
+impl std::error::Error for Cancelled {}
+
+/// Unwinds the running coroutine silently: the panic hook is not called.
+pub(crate) fn unwind_cancelled() -> ! {
+    panic::resume_unwind(Box::new(Cancelled { _private: () }))
+}
+
+/// The payload that `join` returns for a coroutine that ended by
+/// [`thread::exit`](crate::thread::exit).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Exited {
+    _private: (),
+}
+
+impl fmt::Display for Exited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the coroutine called exit")
+    }
+}
+
+impl std::error::Error for Exited {}
+
+/// Unwinds the caller silently, for [`thread::exit`](crate::thread::exit).
+pub(crate) fn unwind_exited() -> ! {
+    panic::resume_unwind(Box::new(Exited { _private: () }))
+}
+
+/// Runs a destructor of a result that nobody claimed. If it panics, the process aborts, as std
+/// does for threads: there is nobody to give that panic to.
+pub(crate) fn abort_on_unwind(f: impl FnOnce()) {
+    if panic::catch_unwind(AssertUnwindSafe(f)).is_err() {
+        eprintln!("fatal runtime error: thread result panicked on drop, aborting");
+        std::process::abort();
+    }
+}
+
+/// Describes a coroutine for the overflow report: called in a signal handler, on the thread that
+/// runs the coroutine, so it neither allocates nor locks.
+pub(crate) fn describe(owner: *const (), out: &mut dyn fmt::Write) {
+    // SAFETY: machines pass the header of the coroutine for which they take a stack, and that
+    // coroutine is running.
+    let Some(header) = (unsafe { owner.cast::<Header>().as_ref() }) else { return };
+    let at = header.spawned_at;
+    let name = header.name.as_deref();
+    // What does not fit is cut off.
+    let _cut = write!(out, "coroutine {}", header.id);
+    if let Some(name) = name {
+        let _cut = write!(out, " \"{name}\"");
+    }
+    let _cut = write!(out, ", spawned at {}:{}:{},", at.file(), at.line(), at.column());
+}
+
+/// The first frame on a coroutine's stack.
+///
+/// # Safety
+///
+/// `header` is the coroutine that runs on the current stack for the first time, and the
+/// scheduler's reference to it is held until this returns.
+pub(crate) unsafe fn entry(header: NonNull<Header>, suspender: Suspender) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let header = header.as_ref();
+        header.resident().suspender.set(Some(suspender));
+        header.run_body();
+    }
+}
+
+/// Runs a body, or only drops it if its coroutine was cancelled before it began.
+pub(super) fn run<F: FnOnce() -> T, T>(header: &Header, body: F) -> std::thread::Result<T> {
+    if header.status.is_cancelled() {
+        let dropped = panic::catch_unwind(AssertUnwindSafe(|| drop(body)));
+        let cancelled: Box<dyn Any + Send> = Box::new(Cancelled { _private: () });
+        return Err(dropped.err().unwrap_or(cancelled));
+    }
+    panic::catch_unwind(AssertUnwindSafe(body))
+}
+
+/// Publishes completion; `discard` drops the result if nobody is left to ask for it. Whether it
+/// was discarded.
+pub(super) fn complete(header: &Header, discard: impl FnOnce()) -> bool {
+    match header.status.try_complete() {
+        Completion::Unclaimed => {
+            abort_on_unwind(discard);
+            header.status.complete_unclaimed();
+            true
+        }
+        Completion::Published { joiner } => {
+            if joiner {
+                // SAFETY: `Status` gives the ticket to the completer, and keeps the joiner where
+                // it is until `joiner_notified`.
+                unsafe {
+                    if let Some(ticket) = (*header.joiner.get()).take() {
+                        drop(ticket.claim());
+                    }
+                }
+                header.status.joiner_notified();
+            }
+            false
+        }
+    }
+}
+
+/// Leaves the running coroutine's stack and returns when it is resumed.
+///
+/// # Safety
+///
+/// `header` is the coroutine that runs on the current stack; `word` is null for a yield, or points
+/// to a `ParkRequest` in a frame below.
+#[inline]
+pub(crate) unsafe fn suspend(header: &Header, word: Word) {
+    // SAFETY: the caller runs on this coroutine's stack, so it is at home and has a suspender.
+    unsafe {
+        let suspender = header.resident().suspender.get();
+        suspender.expect("a running coroutine has been entered").suspend(word);
+    }
+}

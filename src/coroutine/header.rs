@@ -1,0 +1,325 @@
+//! What a coroutine is in memory: one allocation with a header of a fixed shape, followed by its
+//! closure or its result.
+//!
+//! [`Coroutine`] is a counted reference to it. The scheduler owns one reference from spawn to
+//! completion; while the coroutine is parked, that reference belongs to whoever claims its wait.
+
+#![expect(unsafe_code, reason = "type erasure by hand: one allocation per coroutine")]
+
+use crate::coroutine::execution;
+use crate::coroutine::scope::ScopeCount;
+use crate::coroutine::switch::{Suspender, Switch};
+use crate::park::{Outcome, Ticket, WaitReason};
+use crate::protocol::inbox::Linked;
+use crate::protocol::park_word::ParkWord;
+use crate::protocol::status::Status;
+use crate::protocol::token::Token;
+use crate::sched::Processor;
+use crate::stack::Class;
+use crate::timers::TimerKey;
+use std::cell::{Cell, UnsafeCell};
+use std::mem::ManuallyDrop;
+use std::panic::Location;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+/// What every coroutine has.
+///
+/// Fields outside [`Resident`] may be used by anyone who holds a reference.
+#[repr(C)]
+pub(crate) struct Header {
+    pub(crate) park: ParkWord,
+    pub(crate) status: Status,
+    /// Where it lives; null until it starts. Written once, by its home, before its first park.
+    home: AtomicPtr<Processor>,
+    vtable: &'static Vtable,
+    resident: Resident,
+    link: AtomicPtr<Header>,
+    pub(crate) token: Token,
+    /// The joiner's ticket, governed by [`Status`].
+    pub(crate) joiner: UnsafeCell<Option<Ticket>>,
+    pub(crate) id: u64,
+    pub(crate) spawned_at: &'static Location<'static>,
+    pub(crate) name: Option<Box<str>>,
+    /// The scope that waits for it.
+    pub(crate) scope: Option<Arc<ScopeCount>>,
+}
+
+/// What belongs to the home: used by its machine, or by the coroutine itself while it runs.
+pub(crate) struct Resident {
+    switch: UnsafeCell<Option<Switch>>,
+    pub(crate) suspender: Cell<Option<Suspender>>,
+    /// Why the last wait ended, written by the claimant before it hands the coroutine over.
+    pub(crate) outcome: Cell<Outcome>,
+    pub(crate) reason: Cell<WaitReason>,
+    pub(crate) class: Class,
+    /// When the open wait is to time out, in the home's nanoseconds; `u64::MAX` for never.
+    pub(crate) deadline: Cell<u64>,
+    /// The home's timer for this coroutine, and when it fires: never later than `deadline`.
+    pub(crate) timer: Cell<Option<(TimerKey, u64)>>,
+    /// Neighbours among the residents of its home.
+    pub(crate) previous: Cell<*const Header>,
+    pub(crate) next: Cell<*const Header>,
+    /// May only start on the machine it was spawned on.
+    pub(crate) local: bool,
+    /// May be resumed by any machine, by its spawner's unsafe promise.
+    pub(crate) migrating: bool,
+}
+
+pub(crate) struct Vtable {
+    /// Runs the closure on the coroutine's own stack and stores or drops what comes of it.
+    run: unsafe fn(NonNull<Header>),
+    /// Moves the result into the `Option<std::thread::Result<T>>` at the address given.
+    take_result: unsafe fn(NonNull<Header>, *mut ()),
+    /// Frees the allocation, whose stage holds nothing any more.
+    dealloc: unsafe fn(NonNull<Header>),
+}
+
+/// What a spawn decides about its coroutine.
+pub(crate) struct Seed {
+    pub(crate) id: u64,
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) scope: Option<Arc<ScopeCount>>,
+    pub(crate) spawned_at: &'static Location<'static>,
+    pub(crate) class: Class,
+    pub(crate) local: bool,
+    pub(crate) migrating: bool,
+}
+
+/// A coroutine's closure before it runs, its result after it.
+enum Stage<F, T> {
+    Closure(F),
+    Result(std::thread::Result<T>),
+    Empty,
+}
+
+/// The whole allocation.
+#[repr(C)]
+struct Frame<F, T> {
+    header: Header,
+    stage: UnsafeCell<Stage<F, T>>,
+}
+
+impl<T, F: FnOnce() -> T> Frame<F, T> {
+    const VTABLE: Vtable =
+        Vtable { run: Self::run, take_result: Self::take_result, dealloc: Self::dealloc };
+
+    unsafe fn run(header: NonNull<Header>) {
+        let frame = header.cast::<Self>();
+        // SAFETY: the scheduler's reference keeps the frame alive until this function returns.
+        let frame = unsafe { frame.as_ref() };
+        // SAFETY: until completion is published, the stage belongs to the running coroutine.
+        let stage = unsafe { &mut *frame.stage.get() };
+        let Stage::Closure(body) = std::mem::replace(stage, Stage::Empty) else {
+            unreachable!("a coroutine runs once");
+        };
+        let result = execution::run(&frame.header, body);
+        let panicked = result.is_err();
+        *stage = Stage::Result(result);
+        let stage = frame.stage.get();
+        let unclaimed = execution::complete(&frame.header, || {
+            // SAFETY: completion has not been published, and no handle is left to look.
+            drop(std::mem::replace(unsafe { &mut *stage }, Stage::Empty));
+        });
+        if let Some(scope) = &frame.header.scope {
+            scope.one_finished(panicked && unclaimed);
+        }
+    }
+
+    unsafe fn take_result(header: NonNull<Header>, out: *mut ()) {
+        // SAFETY: the caller owns the result, and with it the stage.
+        let stage = unsafe { &mut *header.cast::<Self>().as_ref().stage.get() };
+        let result = match std::mem::replace(stage, Stage::Empty) {
+            Stage::Result(result) => Some(result),
+            _ => None,
+        };
+        // SAFETY: the caller passes the address of an option of the result.
+        unsafe { *out.cast::<Option<std::thread::Result<T>>>() = result };
+    }
+
+    unsafe fn dealloc(header: NonNull<Header>) {
+        // SAFETY: the last reference is gone, and this is how `Coroutine::new` made the frame.
+        drop(unsafe { Box::from_raw(header.cast::<Self>().as_ptr()) });
+    }
+}
+
+/// A counted reference to a coroutine.
+pub(crate) struct Coroutine(NonNull<Header>);
+
+// SAFETY: the header's shared fields are atomics, or governed by the protocols named at them; the
+// resident part is used at home alone; the stage changes hands as `Status` says, and what it holds
+// is `Send` wherever handle and coroutine may be on different threads.
+unsafe impl Send for Coroutine {}
+// SAFETY: as above.
+unsafe impl Sync for Coroutine {}
+
+impl Coroutine {
+    /// A coroutine that has not started: the scheduler's reference and the handle's.
+    pub(crate) fn new<F: FnOnce() -> T, T>(seed: Seed, body: F) -> (Coroutine, Coroutine) {
+        let frame = Box::new(Frame {
+            header: Header {
+                park: ParkWord::new(),
+                status: Status::new(),
+                home: AtomicPtr::new(ptr::null_mut()),
+                vtable: const { &Frame::<F, T>::VTABLE },
+                resident: Resident {
+                    switch: UnsafeCell::new(None),
+                    suspender: Cell::new(None),
+                    outcome: Cell::new(Outcome::Woken),
+                    reason: Cell::new(WaitReason::None),
+                    class: seed.class,
+                    deadline: Cell::new(u64::MAX),
+                    timer: Cell::new(None),
+                    previous: Cell::new(ptr::null()),
+                    next: Cell::new(ptr::null()),
+                    local: seed.local,
+                    migrating: seed.migrating,
+                },
+                link: AtomicPtr::new(ptr::null_mut()),
+                token: Token::new(),
+                joiner: UnsafeCell::new(None),
+                id: seed.id,
+                spawned_at: seed.spawned_at,
+                name: seed.name,
+                scope: seed.scope,
+            },
+            stage: UnsafeCell::new(Stage::<F, T>::Closure(body)),
+        });
+        let header = NonNull::from(Box::leak(frame)).cast::<Header>();
+        (Coroutine(header), Coroutine(header))
+    }
+
+    #[inline]
+    pub(crate) fn header(&self) -> &Header {
+        // SAFETY: a reference keeps the frame alive.
+        unsafe { self.0.as_ref() }
+    }
+
+    pub(crate) fn as_ptr(&self) -> NonNull<Header> {
+        self.0
+    }
+
+    /// Gives the reference up without dropping it.
+    #[inline]
+    pub(crate) fn into_raw(self) -> NonNull<Header> {
+        ManuallyDrop::new(self).0
+    }
+
+    /// # Safety
+    ///
+    /// `header` stands for a reference that was given up and is taken back once.
+    #[inline]
+    pub(crate) unsafe fn from_raw(header: NonNull<Header>) -> Coroutine {
+        Coroutine(header)
+    }
+
+    /// Takes the result of a completed coroutine out of its frame.
+    ///
+    /// # Safety
+    ///
+    /// - The coroutine's body leaves exactly this `T`.
+    /// - It has completed, and the caller owns the result as [`Status`] says.
+    pub(crate) unsafe fn take_result<T>(&self) -> Option<std::thread::Result<T>> {
+        let mut result: Option<std::thread::Result<T>> = None;
+        // SAFETY: the caller's promise; the address is that of the right option.
+        unsafe { (self.header().vtable.take_result)(self.0, (&raw mut result).cast()) };
+        result
+    }
+}
+
+impl Clone for Coroutine {
+    fn clone(&self) -> Self {
+        self.header().status.acquire_ref();
+        Coroutine(self.0)
+    }
+}
+
+impl Drop for Coroutine {
+    #[inline]
+    fn drop(&mut self) {
+        if self.header().status.release_ref() {
+            let dealloc = self.header().vtable.dealloc;
+            // SAFETY: this was the last reference.
+            unsafe { dealloc(self.0) };
+        }
+    }
+}
+
+impl Header {
+    /// The part that belongs to the coroutine's home.
+    ///
+    /// # Safety
+    ///
+    /// Called on the thread of its home, or by the only holder of a coroutine that has not
+    /// started or whose wait the caller has claimed.
+    #[inline]
+    pub(crate) unsafe fn resident(&self) -> &Resident {
+        &self.resident
+    }
+
+    pub(crate) fn is_local(&self) -> bool {
+        self.resident.local
+    }
+
+    pub(crate) fn is_migrating(&self) -> bool {
+        self.resident.migrating
+    }
+
+    pub(crate) fn class(&self) -> Class {
+        self.resident.class
+    }
+
+    /// The processor where it lives, once it has started.
+    #[inline]
+    pub(crate) fn home(&self) -> *const Processor {
+        self.home.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn set_home(&self, home: *const Processor) {
+        self.home.store(home.cast_mut(), Ordering::Relaxed);
+    }
+
+    /// Runs the body on the current stack.
+    ///
+    /// # Safety
+    ///
+    /// Called once, on the coroutine's own stack, with the scheduler's reference held.
+    pub(crate) unsafe fn run_body(&self) {
+        // SAFETY: the caller's promise.
+        unsafe { (self.vtable.run)(NonNull::from(self)) };
+    }
+}
+
+impl Resident {
+    /// # Safety
+    ///
+    /// Called by the machine that runs the coroutine, with no other use of the switch alive.
+    #[expect(clippy::mut_from_ref, reason = "the caller proves that it is the only user")]
+    #[inline]
+    pub(crate) unsafe fn switch(&self) -> &mut Option<Switch> {
+        // SAFETY: the caller's promise.
+        unsafe { &mut *self.switch.get() }
+    }
+}
+
+// SAFETY: a reference keeps its frame alive and in place, and a claimed or unstarted coroutine is
+// in one queue at a time.
+unsafe impl Linked for Coroutine {
+    type Node = Header;
+
+    fn into_raw(self) -> NonNull<Header> {
+        Coroutine::into_raw(self)
+    }
+
+    unsafe fn from_raw(node: NonNull<Header>) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { Coroutine::from_raw(node) }
+    }
+
+    unsafe fn link<'a>(node: NonNull<Header>) -> &'a AtomicPtr<Header> {
+        // SAFETY: the caller says that the node is alive.
+        unsafe { &(*node.as_ptr()).link }
+    }
+}

@@ -1,0 +1,35 @@
+//! Coroutines: their memory, their life, and the way onto and off their stacks.
+//!
+//! ```text
+//!  spawn            a machine picks it       body ends            last reference goes
+//!    |   unstarted -----------------> started ----------> complete --------------> freed
+//!    |   (no stack; any machine       (a stack; bound     (no stack; the result
+//!    |    may start it)                to its home)        is the handle's)
+//! ```
+//!
+//! - Until it starts, a coroutine is a closure in an allocation, and may move between threads as
+//!   the closure's `Send` allows.
+//! - It starts on a stack of its home's, and from then on only that home's thread runs it.
+//! - Its closure and an unclaimed result are dropped on its own stack, at home, before completion
+//!   is published. What is left after that is memory.
+//! - A coroutine that is suspended is never dropped. The scheduler's reference keeps it alive; a
+//!   runtime that ends resumes it once more so that it unwinds.
+//!
+//! [`header`] is the allocation, [`switch`] the stack switch, [`execution`] what runs on the stack,
+//! [`unwinding`] how a coroutine parks in the middle of a panic, [`scope`] the count that scopes
+//! wait for. The atomic protocols are in [`crate::protocol`].
+
+mod execution;
+mod header;
+mod scope;
+mod switch;
+mod unwinding;
+
+pub use execution::{Cancelled, Exited};
+pub(crate) use execution::{
+    abort_on_unwind, describe, entry, suspend, unwind_cancelled, unwind_exited,
+};
+pub(crate) use header::{Coroutine, Header, Seed};
+pub(crate) use scope::ScopeCount;
+pub(crate) use switch::{Resumed, Switch};
+pub(crate) use unwinding::UnwindBank;

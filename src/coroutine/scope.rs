@@ -1,0 +1,68 @@
+//! The count of coroutines that a scope waits for.
+
+#![expect(unsafe_code, reason = "claims the scope owner's ticket")]
+
+use crate::park::{self, Cancel, Outcome, Ticket, WaitReason};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Shared by a scope and the coroutines in it.
+#[derive(Debug, Default)]
+pub(crate) struct ScopeCount {
+    running: AtomicUsize,
+    panicked: AtomicBool,
+    owner: Mutex<Option<Ticket>>,
+}
+
+impl ScopeCount {
+    pub(crate) fn one_more(&self) {
+        if self.running.fetch_add(1, Ordering::Relaxed) > usize::MAX / 2 {
+            self.running.fetch_sub(1, Ordering::Relaxed);
+            panic!("too many running threads in thread scope");
+        }
+    }
+
+    /// A coroutine has ended: nothing of it refers to what the scope lent out.
+    pub(crate) fn one_finished(&self, unhandled_panic: bool) {
+        if unhandled_panic {
+            self.note_panic();
+        }
+        if self.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let mut owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(ticket) = owner.take() {
+                // SAFETY: the owner leaves its wait only when this lock has been released.
+                drop(unsafe { ticket.claim() });
+            }
+        }
+    }
+
+    /// A panic that no `join` has seen.
+    pub(crate) fn note_panic(&self) {
+        self.panicked.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn running(&self) -> usize {
+        self.running.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn has_panicked(&self) -> bool {
+        self.panicked.load(Ordering::Relaxed)
+    }
+
+    /// Waits for all. A cancellation does not end this wait: the coroutines borrow.
+    pub(crate) fn wait(&self) {
+        while self.running.load(Ordering::Acquire) != 0 {
+            let outcome = park::park(WaitReason::Scope, None, Cancel::Defer, |ticket| {
+                let mut owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
+                if self.running.load(Ordering::Acquire) == 0 {
+                    return false;
+                }
+                *owner = Some(ticket);
+                true
+            });
+            debug_assert_eq!(outcome, Outcome::Woken);
+        }
+        // The last one may still hold the lock; nothing of the scope's may go before it has left.
+        self.owner.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}

@@ -1,0 +1,288 @@
+//! A TCP socket that takes connections.
+
+use crate::coroutine::unwind_cancelled;
+use crate::net::addr::{ToSocketAddrs, each_addr};
+use crate::net::sys::{self, internet_addr};
+use crate::net::tcp::TcpStream;
+use crate::netpoller::{Done, Side, Source};
+use crate::park::{self, Cancel, Outcome, WaitReason};
+use socket2::SockRef;
+use std::fmt;
+use std::io;
+use std::iter::FusedIterator;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Connections that have not been accepted yet; the rest is turned away. Std's number.
+const BACKLOG: i32 = 128;
+
+/// How long an `accept` waits before it says that descriptors or memory have run out.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(5);
+
+/// A TCP socket that takes connections: [`std::net::TcpListener`] whose waits park the coroutine.
+///
+/// Any number of coroutines and threads may accept at once, through `&TcpListener` or clones; each
+/// connection goes to one of them.
+///
+/// # Examples
+///
+/// ```
+/// use pirn::net::{TcpListener, TcpStream};
+///
+/// let listener = TcpListener::bind("127.0.0.1:0")?;
+/// let client = TcpStream::connect(listener.local_addr()?)?;
+/// let (_server, peer) = listener.accept()?;
+/// assert_eq!(peer, client.local_addr()?);
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct TcpListener {
+    source: Arc<Source>,
+}
+
+/// The endless iterator over a listener's connections, made by [`TcpListener::incoming`].
+#[derive(Debug)]
+#[must_use = "iterators are lazy and do nothing unless consumed"]
+pub struct Incoming<'a> {
+    listener: &'a TcpListener,
+}
+
+impl TcpListener {
+    /// Listens on the first address that it can bind. Port 0 stands for a free one.
+    ///
+    /// # Errors
+    ///
+    /// - That of the last address, if none could be bound.
+    /// - `InvalidInput` if there is no address.
+    /// - What the look-up of a name says.
+    pub fn bind<A: ToSocketAddrs>(addr: A) -> io::Result<TcpListener> {
+        each_addr(addr, |addr| {
+            let socket = sys::tcp_socket(addr)?;
+            // Or an address could not be bound again while old connections linger.
+            socket.set_reuse_address(true)?;
+            socket.bind(&(*addr).into())?;
+            socket.listen(BACKLOG)?;
+            Ok(TcpListener { source: Arc::new(Source::new(socket.into())) })
+        })
+    }
+
+    /// Takes over a descriptor, which becomes nonblocking: there is no other way to try `accept`.
+    pub(super) fn foreign(fd: OwnedFd) -> TcpListener {
+        let socket = SockRef::from(&fd);
+        let nonblocking = socket.nonblocking().unwrap_or(false);
+        // Fails for what is no open descriptor; using it will say so.
+        let _set = socket.set_nonblocking(true);
+        let source = Source::new(fd);
+        source.set_user_nonblocking(nonblocking);
+        TcpListener { source: Arc::new(source) }
+    }
+
+    /// The descriptor, with the flags that its user expects; a duplicate if there are clones. Then
+    /// it stays nonblocking, since they depend on the flag that they share with it.
+    pub(super) fn into_fd(self) -> io::Result<OwnedFd> {
+        let nonblocking = self.source.is_user_nonblocking();
+        match Arc::try_unwrap(self.source) {
+            Ok(last) => {
+                let fd = last.into_fd();
+                SockRef::from(&fd).set_nonblocking(nonblocking)?;
+                Ok(fd)
+            }
+            Err(shared) => shared.as_fd().try_clone_to_owned(),
+        }
+    }
+
+    /// Takes a listener of std's over, with its nonblocking mode.
+    ///
+    /// The descriptor itself is made nonblocking, also for other handles that std has to it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let listener = pirn::net::TcpListener::from_std(listener);
+    /// let client = pirn::net::TcpStream::connect(listener.local_addr()?)?;
+    /// assert_eq!(listener.accept()?.1, client.local_addr()?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn from_std(listener: std::net::TcpListener) -> TcpListener {
+        TcpListener::foreign(listener.into())
+    }
+
+    /// Turns this into a listener of std's, which blocks unless
+    /// [`set_nonblocking`](TcpListener::set_nonblocking) said otherwise. If there are clones, it is
+    /// a duplicate of the descriptor, and stays nonblocking for their sake.
+    ///
+    /// # Errors
+    ///
+    /// That of duplicating the descriptor, or of setting its flags.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let listener = pirn::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let listener: std::net::TcpListener = listener.into_std()?;
+    /// let client = std::net::TcpStream::connect(listener.local_addr()?)?;
+    /// assert_eq!(listener.accept()?.1, client.local_addr()?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn into_std(self) -> io::Result<std::net::TcpListener> {
+        self.into_fd().map(Into::into)
+    }
+
+    fn option(&self) -> SockRef<'_> {
+        SockRef::from(self)
+    }
+
+    /// The address that this listens on.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        internet_addr(&self.option().local_addr()?)
+    }
+
+    /// Another handle to this listener. Both share the descriptor, and with it every option.
+    ///
+    /// # Errors
+    ///
+    /// None; the `Result` is std's.
+    pub fn try_clone(&self) -> io::Result<TcpListener> {
+        Ok(TcpListener { source: Arc::clone(&self.source) })
+    }
+
+    /// Waits for a connection, and gives it with the address of its other end.
+    ///
+    /// # Errors
+    ///
+    /// What the system says. If it has run out of descriptors or memory, a few milliseconds pass
+    /// before that is said, so that a loop which tries again leaves others the time to free some.
+    pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        let accepted = self.source.io(Side::Read, WaitReason::Accept, None, |fd| {
+            let (fd, peer) = sys::accept(&SockRef::from(&fd))?;
+            let stream = TcpStream::ours(Source::new(fd));
+            Ok(Done { value: (stream, peer), drained: false })
+        });
+        if accepted.as_ref().is_err_and(is_exhaustion) && !self.source.is_user_nonblocking() {
+            pause();
+        }
+        accepted
+    }
+
+    /// The connections, without end: what [`accept`](TcpListener::accept) gives, time after time.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pirn::net::{TcpListener, TcpStream};
+    ///
+    /// let listener = TcpListener::bind("127.0.0.1:0")?;
+    /// let clients = [(); 3].map(|()| TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+    /// for (stream, client) in listener.incoming().zip(&clients) {
+    ///     assert_eq!(stream?.peer_addr()?, client.local_addr()?);
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn incoming(&self) -> Incoming<'_> {
+        Incoming { listener: self }
+    }
+
+    /// Sets `IP_TTL`, the hops that a packet may take.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn set_ttl(&self, ttl: u32) -> io::Result<()> {
+        self.option().set_ttl_v4(ttl)
+    }
+
+    /// The value of `IP_TTL`.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub fn ttl(&self) -> io::Result<u32> {
+        self.option().ttl_v4()
+    }
+
+    /// Sets `IPV6_V6ONLY`, which a bound socket refuses.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    #[deprecated(since = "0.1.0", note = "this option can only be set before the socket is bound")]
+    pub fn set_only_v6(&self, only_v6: bool) -> io::Result<()> {
+        self.option().set_only_v6(only_v6)
+    }
+
+    /// The value of `IPV6_V6ONLY`.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    #[deprecated(since = "0.1.0", note = "this option can only be set before the socket is bound")]
+    pub fn only_v6(&self) -> io::Result<bool> {
+        self.option().only_v6()
+    }
+
+    /// Takes the socket's pending error, `SO_ERROR`.
+    ///
+    /// # Errors
+    ///
+    /// What the system says of the question.
+    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
+        self.option().take_error()
+    }
+
+    /// Whether `accept` fails with `WouldBlock` instead of waiting, for every clone.
+    ///
+    /// # Errors
+    ///
+    /// None; the `Result` is std's.
+    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
+        self.source.set_user_nonblocking(nonblocking);
+        Ok(())
+    }
+}
+
+/// Descriptors of the process, of the system, or memory.
+fn is_exhaustion(error: &io::Error) -> bool {
+    let code = error.raw_os_error();
+    matches!(code, Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
+}
+
+fn pause() {
+    let end = park::deadline_after(EXHAUSTED_PAUSE);
+    // Nobody gets the ticket: the deadline ends the wait, or a cancellation.
+    if park::park(WaitReason::Accept, end, Cancel::Deliver, |_ticket| true) == Outcome::Cancelled {
+        unwind_cancelled();
+    }
+}
+
+impl Iterator for Incoming<'_> {
+    type Item = io::Result<TcpStream>;
+
+    fn next(&mut self) -> Option<io::Result<TcpStream>> {
+        Some(self.listener.accept().map(|(stream, _peer)| stream))
+    }
+}
+
+impl FusedIterator for Incoming<'_> {}
+
+impl AsFd for TcpListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.source.as_fd()
+    }
+}
+
+impl fmt::Debug for TcpListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_struct("TcpListener");
+        if let Ok(addr) = self.local_addr() {
+            fields.field("addr", &addr);
+        }
+        fields.field("fd", &self.as_fd().as_raw_fd()).finish()
+    }
+}

@@ -1,0 +1,132 @@
+//! The poller of one processor, as the scheduler's [`Driver`].
+
+#![expect(unsafe_code, reason = "claims the tickets that its slots hold")]
+
+use crate::netpoller::slot::{self, Slot};
+use crate::netpoller::source::Side;
+use crate::park::{Claimed, Ticket};
+use crate::primitive::lock;
+use crate::sched::Driver;
+use netpoll::{Event, Events, Poller, Waker};
+use std::any::Any;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, TryLockError};
+use std::time::Duration;
+
+/// Events taken from the system at a time.
+const BATCH: usize = 256;
+
+/// See the module's description. A handle: clones are the same poller.
+#[derive(Clone)]
+pub(crate) struct PollDriver(Arc<Inner>);
+
+struct Inner {
+    /// Unique in the process and never 0, so that a slot can say where it is registered.
+    id: usize,
+    poller: Poller,
+    waker: Waker,
+    events: Mutex<Events>,
+}
+
+impl PollDriver {
+    pub(crate) fn new() -> io::Result<PollDriver> {
+        static NEXT_ID: AtomicUsize = AtomicUsize::new(1);
+        let poller = Poller::new()?;
+        Ok(PollDriver(Arc::new(Inner {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            waker: poller.waker(),
+            poller,
+            events: Mutex::new(Events::with_capacity(BATCH)),
+        })))
+    }
+
+    pub(crate) fn id(&self) -> usize {
+        self.0.id
+    }
+
+    pub(crate) fn poller(&self) -> &Poller {
+        &self.0.poller
+    }
+}
+
+impl Driver for PollDriver {
+    fn poll(&self, timeout: Option<Duration>) -> usize {
+        let mut events = match self.0.events.try_lock() {
+            Ok(events) => events,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            // Its machine is polling: what there is to see, it sees.
+            Err(TryLockError::WouldBlock) => return 0,
+        };
+        match self.0.poller.poll(&mut events, timeout) {
+            Ok(count) => {
+                events.iter().for_each(dispatch);
+                count
+            }
+            Err(_) => {
+                // Out of memory in the kernel: the next poll tries again. Not to spin meanwhile.
+                std::thread::yield_now();
+                0
+            }
+        }
+    }
+
+    fn interrupt(&self) {
+        // An eventfd or pipe that is there can be written to.
+        let _written = self.0.waker.wake();
+    }
+
+    fn close(&self) {
+        slot::for_each(|slot| {
+            if slot.registered_with() == self.0.id && slot.forget(self.0.id) {
+                for side in [Side::Read, Side::Write] {
+                    wake_all(slot, side);
+                }
+            }
+        });
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// Tells a slot's waiters of an event.
+fn dispatch(event: Event) {
+    let Some(slot) = slot::find(event.key()) else { return };
+    let everyone = event.is_error() || event.is_hangup();
+    if event.is_priority() {
+        slot.note_urgent();
+    }
+    if event.is_readable() || event.is_read_closed() {
+        tell(slot, Side::Read, everyone || event.is_read_closed());
+    }
+    if event.is_writable() || event.is_write_closed() {
+        tell(slot, Side::Write, everyone || event.is_write_closed());
+    }
+}
+
+fn tell(slot: &Slot, side: Side, everyone: bool) {
+    if everyone {
+        wake_all(slot, side);
+    } else {
+        drop(slot.direction(side).edge(claim));
+    }
+}
+
+fn wake_all(slot: &Slot, side: Side) {
+    let mut claimed = Vec::new();
+    slot.direction(side).edge_all(|ticket| claimed.extend(claim(ticket)));
+    drop(claimed);
+}
+
+/// For tickets found in a slot's queue, whose lock is held.
+pub(super) fn claim(ticket: Ticket) -> Option<Claimed> {
+    // SAFETY: a waiter leaves the queue, for which it needs the lock, before its wait returns.
+    unsafe { ticket.claim() }
+}
+
+/// Locks the registration of a slot.
+pub(super) fn lock_registration<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    lock(mutex)
+}

@@ -1,0 +1,9 @@
+#![doc = include_str!("../../docs/netpoller.md")]
+
+mod driver;
+mod os_wait;
+mod slot;
+mod source;
+
+pub(crate) use driver::PollDriver;
+pub(crate) use source::{Done, Side, Source};

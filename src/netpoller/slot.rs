@@ -1,0 +1,236 @@
+//! Where the waiters of a descriptor are found.
+//!
+//! A slot belongs to one descriptor while it is open. Slots are never freed, only used again
+//! (Go's `pollCache` does the same): an event that was collected before its descriptor was closed
+//! may still be looked up, and finds a slot of another *generation*. One that slips past that
+//! check wakes a stranger, who tries again and parks again.
+//!
+//! The table is the process's, not a runtime's: sockets outlive runtimes and move between them.
+
+use crate::netpoller::driver::{PollDriver, lock_registration};
+use crate::netpoller::source::Side;
+use crate::park::Ticket;
+use crate::primitive::lock;
+use crate::protocol::readiness::Direction;
+use crate::sched;
+use netpoll::{Interest, Key, Trigger};
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
+
+/// The first chunk's size; each further chunk is twice as large.
+const FIRST_CHUNK: usize = 64;
+const CHUNKS: usize = 24;
+/// Waits from another processor, in a row, before a descriptor moves there.
+const FOREIGN_WAITS: u32 = 4;
+
+static CHUNK_LIST: [OnceLock<Box<[Slot]>>; CHUNKS] = [const { OnceLock::new() }; CHUNKS];
+static FREE: Mutex<Free> = Mutex::new(Free { used: 0, free: Vec::new() });
+
+struct Free {
+    /// Slots that were ever in use: the lowest indices.
+    used: u32,
+    free: Vec<u32>,
+}
+
+/// See the module's description.
+pub(crate) struct Slot {
+    index: u32,
+    generation: AtomicU32,
+    read: Direction<Ticket>,
+    write: Direction<Ticket>,
+    /// The driver's number, or 0; written with the registration locked.
+    registered_with: AtomicUsize,
+    registration: Mutex<Option<PollDriver>>,
+    foreign: AtomicU32,
+    /// Urgent data has come: a short read no longer proves that the socket is empty.
+    urgent: AtomicBool,
+}
+
+fn place_of(index: u32) -> (usize, usize) {
+    let position = index as usize + FIRST_CHUNK;
+    let chunk = (position.ilog2() - FIRST_CHUNK.ilog2()) as usize;
+    (chunk, position - (FIRST_CHUNK << chunk))
+}
+
+fn get(index: u32) -> Option<&'static Slot> {
+    let (chunk, offset) = place_of(index);
+    CHUNK_LIST.get(chunk)?.get()?.get(offset)
+}
+
+/// The slot that a key names, unless its descriptor has been closed.
+pub(super) fn find(key: Key) -> Option<&'static Slot> {
+    let slot = get(key.index())?;
+    (slot.generation.load(Ordering::Acquire) == key.generation()).then_some(slot)
+}
+
+/// Every slot that was ever in use.
+pub(super) fn for_each(mut look: impl FnMut(&'static Slot)) {
+    let used = lock(&FREE).used;
+    (0..used).filter_map(get).for_each(&mut look);
+}
+
+/// A slot for a descriptor that has just been opened.
+pub(super) fn allocate() -> &'static Slot {
+    let mut free = lock(&FREE);
+    let index = free.free.pop().unwrap_or_else(|| {
+        free.used += 1;
+        free.used - 1
+    });
+    drop(free);
+    let (chunk, offset) = place_of(index);
+    let slots = CHUNK_LIST[chunk].get_or_init(|| {
+        let first = (FIRST_CHUNK << chunk) - FIRST_CHUNK;
+        (0..FIRST_CHUNK << chunk).map(|offset| Slot::new((first + offset) as u32)).collect()
+    });
+    &slots[offset]
+}
+
+impl Slot {
+    fn new(index: u32) -> Slot {
+        Slot {
+            index,
+            generation: AtomicU32::new(0),
+            read: Direction::new(),
+            write: Direction::new(),
+            registered_with: AtomicUsize::new(0),
+            registration: Mutex::new(None),
+            foreign: AtomicU32::new(0),
+            urgent: AtomicBool::new(false),
+        }
+    }
+
+    #[inline]
+    pub(super) fn direction(&self, side: Side) -> &Direction<Ticket> {
+        match side {
+            Side::Read => &self.read,
+            Side::Write => &self.write,
+        }
+    }
+
+    pub(super) fn registered_with(&self) -> usize {
+        self.registered_with.load(Ordering::Acquire)
+    }
+
+    pub(super) fn note_urgent(&self) {
+        self.urgent.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a short read proves that the descriptor is empty: it is registered, so that what
+    /// comes later makes an edge, and nothing has cut reads short.
+    #[inline]
+    pub(super) fn short_reads_drain(&self) -> bool {
+        self.registered_with.load(Ordering::Relaxed) != 0 && !self.urgent.load(Ordering::Relaxed)
+    }
+
+    /// Sees to it that edges are reported to the runtime of the calling coroutine, or at least to
+    /// some runtime.
+    pub(super) fn register(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        let driver = sched::with_processor(|processor, _| {
+            processor.driver.as_any().downcast_ref::<PollDriver>().cloned()
+        });
+        let Some(driver) = driver.flatten() else { return Ok(()) };
+        let at = self.registered_with();
+        if at == driver.id() {
+            self.foreign.store(0, Ordering::Relaxed);
+            return Ok(());
+        }
+        if at != 0 && !self.wants_to_move() {
+            return Ok(());
+        }
+        let mut registration = lock_registration(&self.registration);
+        if let Some(old) = registration.take() {
+            self.registered_with.store(0, Ordering::Release);
+            // Its poller may be gone, and the registration with it.
+            let _gone = old.poller().delete(fd);
+        }
+        let key = Key::new(self.index, self.generation.load(Ordering::Relaxed));
+        driver.poller().add(fd, key, Interest::BOTH, Trigger::Edge)?;
+        self.registered_with.store(driver.id(), Ordering::Release);
+        self.foreign.store(0, Ordering::Relaxed);
+        *registration = Some(driver);
+        Ok(())
+    }
+
+    /// Tells the poller that the next readiness is awaited; nothing on epoll and kqueue.
+    pub(super) fn rearm(&self, fd: BorrowedFd<'_>, side: Side) -> io::Result<()> {
+        if !cfg!(netpoll_backend = "poll") && cfg!(target_os = "linux") {
+            return Ok(());
+        }
+        let registration = lock_registration(&self.registration);
+        let interest = match side {
+            Side::Read => Interest::READABLE,
+            Side::Write => Interest::WRITABLE,
+        };
+        registration.as_ref().map_or(Ok(()), |driver| driver.poller().rearm(fd, interest))
+    }
+
+    /// Counts a wait from another processor than the one that polls.
+    fn wants_to_move(&self) -> bool {
+        !self.read.has_waiters()
+            && !self.write.has_waiters()
+            && self.foreign.fetch_add(1, Ordering::Relaxed) >= FOREIGN_WAITS
+    }
+
+    /// The driver of that number ends. Whether this slot was registered there.
+    pub(super) fn forget(&self, driver: usize) -> bool {
+        let mut registration = lock_registration(&self.registration);
+        let ours = registration.as_ref().is_some_and(|registered| registered.id() == driver);
+        if ours {
+            *registration = None;
+            self.registered_with.store(0, Ordering::Release);
+        }
+        ours
+    }
+
+    /// Removes the registration before the descriptor is closed or given away: a duplicate of it
+    /// would keep the registration alive.
+    pub(super) fn deregister(&self, fd: BorrowedFd<'_>) {
+        if self.registered_with() == 0 {
+            return;
+        }
+        if let Some(driver) = lock_registration(&self.registration).take() {
+            self.registered_with.store(0, Ordering::Release);
+            // A descriptor that was closed behind its owner's back is gone from the poller.
+            let _gone = driver.poller().delete(fd);
+        }
+    }
+
+    /// Makes the slot available to another descriptor. The caller has deregistered, and nobody
+    /// waits.
+    pub(super) fn free(&self) {
+        self.generation.fetch_add(1, Ordering::Release);
+        self.urgent.store(false, Ordering::Relaxed);
+        self.foreign.store(0, Ordering::Relaxed);
+        // What the last owner drained says nothing about the next one.
+        self.read.edge_all(|_| {});
+        self.write.edge_all(|_| {});
+        lock(&FREE).free.push(self.index);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indices_and_places_agree() {
+        let mut expected = 0;
+        for chunk in 0..6 {
+            for offset in 0..FIRST_CHUNK << chunk {
+                assert_eq!(place_of(expected), (chunk, offset));
+                expected += 1;
+            }
+        }
+    }
+
+    #[test]
+    fn a_freed_slot_is_not_found_by_its_old_key() {
+        let slot = allocate();
+        let key = Key::new(slot.index, slot.generation.load(Ordering::Relaxed));
+        assert!(find(key).is_some_and(|found| std::ptr::eq(found, slot)));
+        slot.free();
+        assert!(find(key).is_none());
+    }
+}

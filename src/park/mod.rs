@@ -1,0 +1,233 @@
+//! The one way to stop and the one way to wake, for coroutines and plain OS threads alike.
+//!
+//! [`park`] opens a wait, lets the caller *publish* it (join a queue, hand out its ticket), and
+//! returns when somebody has claimed the [`Ticket`] or the deadline has passed. For a coroutine the
+//! publication runs on the machine's own stack, after the switch, so whoever finds the ticket may
+//! resume the coroutine at once. For a thread it runs in place.
+//!
+//! Exactly one party claims a wait ([`ParkWord`]). The claimant gets a [`Claimed`], which resumes
+//! the owner when it is woken or dropped: a claimed wait cannot be forgotten.
+//!
+//! A wait that was published in a queue and ends otherwise than by that queue's waker must leave
+//! the queue before its node goes; callers look at the [`Outcome`] and do so.
+//!
+//! [`ParkWord`]: crate::protocol::park_word::ParkWord
+
+#![expect(unsafe_code, reason = "tickets point into what waits")]
+
+mod os;
+mod reason;
+
+pub(crate) use os::OsParker;
+pub(crate) use reason::WaitReason;
+
+use crate::coroutine::{Coroutine, Header};
+use crate::protocol::park_word::Seq;
+use crate::sched;
+use std::mem;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// Why a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Somebody claimed it, or the publication found that there was no need to wait.
+    Woken,
+    /// Its deadline passed.
+    TimedOut,
+    /// Its coroutine is being cancelled. The caller cleans up and then calls
+    /// [`crate::coroutine::unwind_cancelled`].
+    Cancelled,
+}
+
+/// Whether a cancellation may end a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cancel {
+    /// It may.
+    Deliver,
+    /// The wait guards something borrowed, so it goes on; the next one is told.
+    Defer,
+}
+
+/// Names one wait, for whoever is to end it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ticket {
+    target: Target,
+    seq: Seq,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Target {
+    Coroutine(NonNull<Header>),
+    Thread(NonNull<OsParker>),
+}
+
+// SAFETY: a ticket is used through `claim` alone, whose contract keeps its target alive.
+unsafe impl Send for Ticket {}
+// SAFETY: as above.
+unsafe impl Sync for Ticket {}
+
+impl Ticket {
+    pub(crate) fn for_coroutine(header: NonNull<Header>, seq: Seq) -> Ticket {
+        Ticket { target: Target::Coroutine(header), seq }
+    }
+
+    pub(crate) fn seq(self) -> Seq {
+        self.seq
+    }
+
+    /// Ends the wait, unless somebody has before.
+    ///
+    /// # Safety
+    ///
+    /// Whoever waits is alive: its wait has not returned (the ticket was found in a queue that the
+    /// waiter leaves before it returns, and that queue is locked), or the caller keeps its
+    /// coroutine or thread alive by a reference.
+    #[must_use = "dropping what was claimed wakes it"]
+    pub(crate) unsafe fn claim(self) -> Option<Claimed> {
+        match self.target {
+            Target::Coroutine(header) => {
+                // SAFETY: the caller says that the coroutine is alive.
+                if !unsafe { header.as_ref() }.park.claim(self.seq) {
+                    return None;
+                }
+                // SAFETY: a parked coroutine's scheduler reference belongs to its claimant.
+                let coroutine = unsafe { Coroutine::from_raw(header) };
+                Some(Claimed(Some(Waiter::Coroutine(coroutine))))
+            }
+            Target::Thread(parker) => {
+                // SAFETY: the caller says that the thread is alive, and with it its parker.
+                if !unsafe { parker.as_ref() }.word.claim(self.seq) {
+                    return None;
+                }
+                // SAFETY: the thread stays until it is woken, and its parker is in an `Arc`; the
+                // count taken here lasts beyond that.
+                let parker = unsafe {
+                    Arc::increment_strong_count(parker.as_ptr());
+                    Arc::from_raw(parker.as_ptr().cast_const())
+                };
+                Some(Claimed(Some(Waiter::Thread(parker))))
+            }
+        }
+    }
+}
+
+/// The duty to resume one whose wait was claimed. Dropping it does so.
+#[derive(Debug)]
+#[must_use = "dropping it wakes at once"]
+pub(crate) struct Claimed(Option<Waiter>);
+
+enum Waiter {
+    Coroutine(Coroutine),
+    Thread(Arc<OsParker>),
+}
+
+impl std::fmt::Debug for Waiter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Waiter::Coroutine(coroutine) => write!(f, "coroutine {}", coroutine.header().id),
+            Waiter::Thread(_) => write!(f, "thread"),
+        }
+    }
+}
+
+impl Claimed {
+    /// Makes the waiter run again.
+    pub(crate) fn wake(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        match self.0.take() {
+            Some(Waiter::Coroutine(coroutine)) => {
+                // SAFETY: the caller has claimed the wait of this coroutine.
+                unsafe { sched::ready(coroutine, Outcome::Woken) };
+            }
+            Some(Waiter::Thread(parker)) => parker.resume(),
+            None => {}
+        }
+    }
+}
+
+/// What a suspended coroutine asks of its machine.
+pub(crate) struct ParkRequest {
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) reason: WaitReason,
+    /// Publishes the wait; `false`: there is no need to wait.
+    pub(crate) publish: unsafe fn(*mut (), Ticket) -> bool,
+    pub(crate) publish_data: *mut (),
+}
+
+/// Waits until somebody claims the ticket that `publish` is given.
+///
+/// `publish` returns `false` if there is no need to wait after all; then it must not have handed
+/// the ticket to anybody. It must not park, panic or run user code.
+pub(crate) fn park<P>(
+    reason: WaitReason,
+    deadline: Option<Instant>,
+    cancel: Cancel,
+    publish: P,
+) -> Outcome
+where
+    P: FnOnce(Ticket) -> bool,
+{
+    match sched::current_coroutine() {
+        Some(coroutine) => park_coroutine(coroutine, reason, deadline, cancel, publish),
+        None => os::park(deadline, publish),
+    }
+}
+
+fn park_coroutine<P>(
+    coroutine: NonNull<Header>,
+    reason: WaitReason,
+    deadline: Option<Instant>,
+    cancel: Cancel,
+    publish: P,
+) -> Outcome
+where
+    P: FnOnce(Ticket) -> bool,
+{
+    /// Takes the closure out of the suspended frame and calls it.
+    unsafe fn call<P: FnOnce(Ticket) -> bool>(data: *mut (), ticket: Ticket) -> bool {
+        // SAFETY: `data` is the address of the caller's `Option<P>`, whose frame is suspended.
+        let publish = unsafe { &mut *data.cast::<Option<P>>() }.take();
+        publish.is_some_and(|publish| publish(ticket))
+    }
+
+    // SAFETY: this function runs on that coroutine.
+    let header = unsafe { coroutine.as_ref() };
+    if header.status.is_cancelled() && cancel == Cancel::Deliver && !std::thread::panicking() {
+        // Each delivery lets others run, so that a loop that swallows them cannot hog its home.
+        sched::yield_now();
+        return Outcome::Cancelled;
+    }
+    let mut publish = Some(publish);
+    let mut request = ParkRequest {
+        deadline,
+        reason,
+        publish: call::<P>,
+        publish_data: (&raw mut publish).cast(),
+    };
+    // SAFETY: this is the running coroutine, and the request outlives the suspension.
+    let suspend = || unsafe { crate::coroutine::suspend(header, (&raw mut request).cast()) };
+    if !sched::switching_off_panics(suspend) {
+        // The panic in progress cannot leave this thread: the thread waits with it.
+        return os::park(deadline, |ticket| publish.take().is_some_and(|publish| publish(ticket)));
+    }
+    // SAFETY: the coroutine runs again, at home.
+    let outcome = unsafe { header.resident() }.outcome.replace(Outcome::Woken);
+    // A publication that was never called would still own what it captured.
+    mem::drop(publish);
+    if outcome == Outcome::Cancelled && cancel == Cancel::Defer {
+        return Outcome::Woken;
+    }
+    outcome
+}
+
+/// The instant `timeout` from now; `None` for one that is beyond the clock's reach: never.
+pub(crate) fn deadline_after(timeout: std::time::Duration) -> Option<Instant> {
+    Instant::now().checked_add(timeout)
+}

@@ -1,0 +1,219 @@
+//! How a runtime is configured.
+
+use crate::blocking::BlockingPool;
+use crate::coroutine;
+use crate::netpoller::PollDriver;
+use crate::runtime::Runtime;
+use crate::sched::{Config, Driver, Shared, Stall};
+use crate::stack::{self, Class, DEFAULT_STACK_SIZE, GuardStrategy, StackOptions, Stacks, Trim};
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+/// The residency slack within which a coroutine starts where it was spawned.
+const SLACK: usize = 2;
+const MAX_BLOCKING_THREADS: usize = 512;
+const MAX_SURPLUS: usize = 64;
+const STALL_AFTER: Duration = Duration::from_millis(100);
+/// More workers than any machine has processors are a mistake.
+const MAX_WORKERS: usize = 4096;
+
+/// Configures a [`Runtime`].
+///
+/// Each setting that is not made here is taken from its environment variable, if that is set, and
+/// has a default otherwise.
+///
+/// | method | variable | default |
+/// |---|---|---|
+/// | [`workers`](Builder::workers) | `PIRN_WORKERS` | the processors this process may use |
+/// | [`stack_size`](Builder::stack_size) | `PIRN_STACK_SIZE`, in bytes | 256 KiB |
+/// | [`name`](Builder::name) | `PIRN_NAME` | `pirn` |
+/// | [`max_blocking_threads`](Builder::max_blocking_threads) | `PIRN_MAX_BLOCKING_THREADS` | 512 |
+/// | [`stall_after`](Builder::stall_after) | `PIRN_STALL_AFTER_MS` | 100 ms |
+/// | [`guard`](Builder::guard) | `PIRN_STACK_GUARD` | the best one that works |
+///
+/// # Examples
+///
+/// ```
+/// let runtime = pirn::Builder::new().workers(2).stack_size(64 * 1024).name("web").build()?;
+/// assert_eq!(runtime.run(|| 6 * 7), 42);
+/// # std::io::Result::Ok(())
+/// ```
+#[must_use = "a builder does nothing until it builds"]
+#[derive(Default)]
+pub struct Builder {
+    workers: Option<usize>,
+    stack_size: Option<usize>,
+    name: Option<String>,
+    max_blocking_threads: Option<usize>,
+    stall_after: Option<Duration>,
+    on_stall: Option<Box<dyn Fn(&Stall) + Send + Sync>>,
+    guard: Option<crate::GuardKind>,
+    slack: Option<usize>,
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("workers", &self.workers)
+            .field("stack_size", &self.stack_size)
+            .field("name", &self.name)
+            .field("max_blocking_threads", &self.max_blocking_threads)
+            .field("stall_after", &self.stall_after)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Builder {
+    /// Everything by default.
+    pub fn new() -> Builder {
+        Builder::default()
+    }
+
+    /// How many worker threads run coroutines, from 1 to 4096.
+    pub fn workers(mut self, workers: usize) -> Builder {
+        self.workers = Some(workers);
+        self
+    }
+
+    /// The address space of a coroutine's stack in bytes, guard included; rounded up to 32 KiB,
+    /// 64 KiB, 256 KiB, 1 MiB or 8 MiB. Memory is used as the stack is.
+    pub fn stack_size(mut self, bytes: usize) -> Builder {
+        self.stack_size = Some(bytes);
+        self
+    }
+
+    /// What the names of the runtime's threads begin with.
+    pub fn name(mut self, name: impl Into<String>) -> Builder {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// How many threads [`blocking`](crate::blocking) may use; at least 1. They start when needed.
+    pub fn max_blocking_threads(mut self, threads: usize) -> Builder {
+        self.max_blocking_threads = Some(threads);
+        self
+    }
+
+    /// How long a worker may run one coroutine that neither parks nor yields before
+    /// [`on_stall`](Builder::on_stall) is told.
+    pub fn stall_after(mut self, limit: Duration) -> Builder {
+        self.stall_after = Some(limit);
+        self
+    }
+
+    /// Calls `report` when a worker is stalled: after [`stall_after`](Builder::stall_after), and
+    /// again each time the stall has doubled. It runs on a thread of the runtime's that must not be
+    /// blocked for long.
+    pub fn on_stall(mut self, report: impl Fn(&Stall) + Send + Sync + 'static) -> Builder {
+        self.on_stall = Some(Box::new(report));
+        self
+    }
+
+    /// Insists on one way of guarding stacks. Without this, the best one that works here is used;
+    /// [`Metrics`](crate::Metrics) tells which.
+    pub fn guard(mut self, guard: crate::GuardKind) -> Builder {
+        self.guard = Some(guard);
+        self
+    }
+
+    /// How far residency may be out of balance before starts move; for the benches.
+    #[doc(hidden)]
+    pub fn residency_slack(mut self, slack: usize) -> Builder {
+        self.slack = Some(slack);
+        self
+    }
+
+    /// Starts the runtime.
+    ///
+    /// # Errors
+    ///
+    /// - [`InvalidInput`](io::ErrorKind::InvalidInput) for a setting out of range, or a variable
+    ///   that is not a number.
+    /// - [`Unsupported`](io::ErrorKind::Unsupported) or another kind for a guard that does not
+    ///   work here.
+    /// - What the system says if it refuses a thread, a descriptor or memory; nothing is left
+    ///   behind then.
+    pub fn build(self) -> io::Result<Runtime> {
+        self.build_shared().map(Runtime::from_shared)
+    }
+
+    pub(crate) fn build_shared(self) -> io::Result<Arc<Shared>> {
+        let workers = match self.workers.map_or_else(|| number("PIRN_WORKERS"), |n| Ok(Some(n)))? {
+            Some(workers) => workers,
+            None => thread::available_parallelism().map_or(1, usize::from),
+        };
+        in_range("the number of workers", workers, 1, MAX_WORKERS)?;
+        let stack_size = match self.stack_size {
+            Some(size) => size,
+            None => number("PIRN_STACK_SIZE")?.unwrap_or(DEFAULT_STACK_SIZE),
+        };
+        let threads = match self.max_blocking_threads {
+            Some(threads) => threads,
+            None => number("PIRN_MAX_BLOCKING_THREADS")?.unwrap_or(MAX_BLOCKING_THREADS),
+        };
+        in_range("the number of blocking threads", threads, 1, usize::MAX)?;
+        let stall_after = match self.stall_after {
+            Some(limit) => limit,
+            None => number("PIRN_STALL_AFTER_MS")?
+                .map_or(STALL_AFTER, |millis| Duration::from_millis(millis as u64)),
+        };
+        let name = match self.name {
+            Some(name) => name,
+            None => std::env::var("PIRN_NAME").unwrap_or_else(|_| "pirn".into()),
+        };
+        if name.contains('\0') {
+            return Err(invalid("a runtime's name contains a null byte".into()));
+        }
+        let force_guard = match self.guard {
+            Some(guard) => Some(guard.strategy()),
+            None => guard_from_environment()?,
+        };
+        let stacks = Stacks::new(StackOptions { force_guard, ..StackOptions::default() })?;
+        stack::set_describe(coroutine::describe);
+        let trimmed = stacks.clone();
+        let config = Config {
+            workers,
+            class: Class::for_size(stack_size)?,
+            slack: self.slack.unwrap_or(SLACK),
+            stall_after,
+            on_stall: self.on_stall,
+            max_surplus: MAX_SURPLUS,
+            blocking: BlockingPool::new(name.clone(), threads),
+            name,
+            driver: Box::new(|_| Ok(Box::new(PollDriver::new()?) as Box<dyn Driver>)),
+            upkeep: Box::new(move || trimmed.trim() != Trim::Settled),
+        };
+        Shared::start(config, stacks)
+    }
+}
+
+fn guard_from_environment() -> io::Result<Option<GuardStrategy>> {
+    let Ok(guard) = std::env::var("PIRN_STACK_GUARD") else { return Ok(None) };
+    match guard.as_str() {
+        "madvise" => Ok(Some(GuardStrategy::Madvise)),
+        "uffd" => Ok(Some(GuardStrategy::Userfault)),
+        "mprotect" => Ok(Some(GuardStrategy::Mprotect)),
+        _ => Err(invalid(format!("PIRN_STACK_GUARD is {guard:?}: not madvise, uffd or mprotect"))),
+    }
+}
+
+/// A number from the environment; `None` if the variable is not set.
+fn number(variable: &str) -> io::Result<Option<usize>> {
+    let Ok(text) = std::env::var(variable) else { return Ok(None) };
+    let parsed = text.trim().parse();
+    parsed.map(Some).map_err(|_| invalid(format!("{variable} is {text:?}, which is no number")))
+}
+
+fn in_range(what: &str, value: usize, least: usize, most: usize) -> io::Result<()> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(invalid(format!("{what} is {value}: not from {least} to {most}")))
+}
+
+fn invalid(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, message)
+}

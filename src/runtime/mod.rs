@@ -1,0 +1,177 @@
+//! Runtimes: where scheduler, poller, stacks and pool are put together.
+
+mod builder;
+mod default;
+mod metrics;
+
+pub use builder::Builder;
+pub(crate) use default::current_or_default;
+pub use metrics::{GuardKind, Metrics, StackClassMetrics, WorkerMetrics};
+
+use crate::park;
+use crate::sched::{self, Shared};
+use crate::thread::{self, JoinHandle};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// A scheduler with its own worker threads.
+///
+/// Most programs need none: the first [`spawn`](crate::spawn) starts a default runtime that lasts
+/// as long as the process. A runtime of one's own can be dropped, and several can live side by
+/// side. Sockets and other things made in one work in another.
+///
+/// # Dropping
+///
+/// Dropping a runtime cancels its coroutines: each one that is parked unwinds, its destructors run
+/// (and may block), and those that have not started are dropped. The drop waits for them; a
+/// coroutine that never parks again is waited for until it ends. [`shutdown`](Runtime::shutdown)
+/// bounds the wait. Afterwards no thread, descriptor or mapping of the runtime is left.
+///
+/// # Panics
+///
+/// Dropping a runtime from one of its own coroutines panics before anything has been done, since
+/// the wait could never end; while unwinding, it lets the runtime run on instead.
+///
+/// # Examples
+///
+/// ```
+/// let runtime = pirn::Builder::new().workers(2).build()?;
+/// let sum = runtime.run(|| {
+///     let parts: Vec<_> = (0..10).map(|n| pirn::spawn(move || n * n)).collect();
+///     parts.into_iter().map(|part| part.join().unwrap()).sum::<u32>()
+/// });
+/// assert_eq!(sum, 285);
+/// # std::io::Result::Ok(())
+/// ```
+pub struct Runtime {
+    shared: Option<Arc<Shared>>,
+}
+
+/// What was still running when [`Runtime::shutdown`] ran out of time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ShutdownTimeout {
+    coroutines: u64,
+}
+
+impl ShutdownTimeout {
+    /// How many coroutines had not ended. Their threads stay with them.
+    pub fn coroutines(&self) -> u64 {
+        self.coroutines
+    }
+}
+
+impl fmt::Display for ShutdownTimeout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} coroutines had not ended when the time for shutdown was over",
+            self.coroutines
+        )
+    }
+}
+
+impl std::error::Error for ShutdownTimeout {}
+
+impl Runtime {
+    pub(crate) fn from_shared(shared: Arc<Shared>) -> Runtime {
+        Runtime { shared: Some(shared) }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        self.shared.as_ref().expect("a runtime has its scheduler until it is dropped")
+    }
+
+    /// Runs `f` as a coroutine of this runtime and waits for its result.
+    ///
+    /// # Panics
+    ///
+    /// A panic of `f` comes out here. Panics if no coroutine can be spawned.
+    #[track_caller]
+    pub fn run<F, T>(&self, f: F) -> T
+    where
+        F: FnOnce() -> T + Send,
+        T: Send,
+    {
+        thread::run_to_end(self.shared(), f)
+    }
+
+    /// Spawns a coroutine in this runtime, wherever the caller is.
+    ///
+    /// # Panics
+    ///
+    /// Panics if no coroutine can be spawned.
+    #[track_caller]
+    pub fn spawn<F, T>(&self, f: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        thread::Builder::new().spawn_in(self.shared(), f).expect("failed to spawn coroutine")
+    }
+
+    /// What the runtime is doing and has done.
+    pub fn metrics(&self) -> Metrics {
+        Metrics::of(self.shared())
+    }
+
+    /// Cancels all coroutines and waits for them, but not longer than `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// If some had not ended by then. Those keep their threads, and all that they use, for as long
+    /// as they last; nothing is freed under them.
+    ///
+    /// # Panics
+    ///
+    /// Panics if called from one of the runtime's own coroutines.
+    pub fn shutdown(mut self, timeout: Duration) -> Result<(), ShutdownTimeout> {
+        self.refuse_own_coroutine();
+        let shared = self.shared.take().expect("only drop and shutdown take it");
+        let deadline = park::deadline_after(timeout);
+        shared.stop();
+        let ended = sched::block_in_place(|| {
+            shared.join(deadline) && shared.config.blocking.close(deadline)
+        });
+        if ended { Ok(()) } else { Err(ShutdownTimeout { coroutines: shared.live() }) }
+    }
+
+    fn is_own_coroutine(&self) -> bool {
+        let Some(ours) = &self.shared else { return false };
+        sched::current_shared().is_some_and(|current| Arc::ptr_eq(&current, ours))
+    }
+
+    fn refuse_own_coroutine(&self) {
+        assert!(
+            !self.is_own_coroutine(),
+            "a runtime cannot be shut down from one of its own coroutines"
+        );
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        if self.shared.is_none() {
+            return;
+        }
+        if self.is_own_coroutine() {
+            if std::thread::panicking() {
+                return;
+            }
+            self.refuse_own_coroutine();
+        }
+        let Some(shared) = self.shared.take() else { return };
+        shared.stop();
+        // From a coroutine of another runtime: its own worker is blocked meanwhile.
+        sched::block_in_place(|| {
+            shared.join(None);
+            shared.config.blocking.close(None);
+        });
+    }
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime").field("name", &self.shared().config.name).finish_non_exhaustive()
+    }
+}

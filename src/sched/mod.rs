@@ -1,0 +1,190 @@
+#![doc = include_str!("../../docs/scheduler.md")]
+#![expect(unsafe_code, reason = "reaches the machine through a thread-local pointer")]
+
+mod machine;
+mod processor;
+mod shared;
+mod sysmon;
+mod tls;
+
+pub(crate) use machine::fresh_id;
+pub(crate) use processor::Processor;
+pub use shared::Stall;
+pub(crate) use shared::{Config, Driver, Shared};
+
+use crate::coroutine::{self, Coroutine, Header, Seed};
+use crate::park::Outcome;
+use crate::stack::Class;
+use machine::Machine;
+use std::io;
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Runs `f` with the machine that this thread is.
+///
+/// `f` must not park: a migrating coroutine would come back on another thread.
+#[inline]
+fn with_machine<R>(f: impl FnOnce(&Machine) -> R) -> Option<R> {
+    // SAFETY: the pointer is set for as long as the machine lives on its thread's stack.
+    unsafe { tls::current().as_ref() }.map(f)
+}
+
+/// The coroutine that runs on this thread.
+#[inline]
+pub(crate) fn current_coroutine() -> Option<NonNull<Header>> {
+    with_machine(Machine::current).flatten()
+}
+
+/// Whether the caller runs in a coroutine.
+#[inline]
+pub(crate) fn in_coroutine() -> bool {
+    current_coroutine().is_some()
+}
+
+/// The runtime to which this thread belongs.
+pub(crate) fn current_shared() -> Option<Arc<Shared>> {
+    with_machine(|machine| machine.shared.clone())
+}
+
+/// Runs `f` with the processor of this thread.
+pub(crate) fn with_processor<R>(f: impl FnOnce(&Arc<Processor>, &Arc<Shared>) -> R) -> Option<R> {
+    with_machine(|machine| f(&machine.processor, &machine.shared))
+}
+
+/// Makes a parked coroutine run again.
+///
+/// # Safety
+///
+/// The caller has claimed its wait, and `coroutine` is the scheduler's reference.
+pub(crate) unsafe fn ready(coroutine: Coroutine, outcome: Outcome) {
+    let header = coroutine.header();
+    // SAFETY: until it is queued below, a claimed coroutine belongs to its claimant.
+    unsafe { header.resident() }.outcome.set(outcome);
+    let home = header.home();
+    let mut coroutine = Some(coroutine);
+    with_machine(|machine| {
+        if ptr::eq(&raw const *machine.processor, home) {
+            coroutine.take().into_iter().for_each(|coroutine| machine.ready(coroutine));
+        }
+    });
+    let Some(coroutine) = coroutine else { return };
+    // SAFETY: a processor outlives its residents, of which this is one until it has been pushed;
+    // after that, the pin keeps the machine from leaving.
+    let home = unsafe { &*home };
+    home.pins.fetch_add(1, Ordering::Relaxed);
+    home.inbox.push(coroutine);
+    if home.sleep.wake() {
+        home.driver.interrupt();
+    }
+    home.pins.fetch_sub(1, Ordering::Release);
+}
+
+/// Lets others run. On a plain thread, the system's yield.
+pub(crate) fn yield_now() {
+    let Some(coroutine) = current_coroutine() else {
+        return std::thread::yield_now();
+    };
+    // SAFETY: this is the running coroutine; a null word is a yield.
+    let suspend = || unsafe { coroutine::suspend(coroutine.as_ref(), ptr::null_mut()) };
+    // Without a way to move the panic in progress off this thread there is nothing to yield to.
+    let _yielded = switching_off_panics(suspend);
+}
+
+/// Calls `suspend`, which switches away and back, with no panic counted on this thread meanwhile.
+/// `false`: that cannot be had, and `suspend` was not called.
+#[inline]
+pub(crate) fn switching_off_panics(suspend: impl FnOnce()) -> bool {
+    if !std::thread::panicking() {
+        suspend();
+        return true;
+    }
+    unwinding_switch(suspend)
+}
+
+#[cold]
+fn unwinding_switch(suspend: impl FnOnce()) -> bool {
+    let Some(shared) = current_shared() else { return false };
+    let Ok(moved) = shared.bank.move_off() else { return false };
+    suspend();
+    shared.bank.move_back(moved);
+    true
+}
+
+/// Counts an operation that succeeded without parking, and yields after a good number of them.
+#[inline]
+pub(crate) fn cooperate() {
+    if with_machine(|machine| machine.current().is_some() && machine.spend()) == Some(true) {
+        yield_now();
+    }
+}
+
+/// What a spawn wants, before it has a number and a stack.
+pub(crate) struct Spawn {
+    pub(crate) name: Option<Box<str>>,
+    pub(crate) scope: Option<Arc<coroutine::ScopeCount>>,
+    pub(crate) spawned_at: &'static std::panic::Location<'static>,
+    pub(crate) class: Option<Class>,
+    pub(crate) local: bool,
+    pub(crate) migrating: bool,
+    /// Start on the least loaded worker at once.
+    pub(crate) spread: bool,
+}
+
+/// Spawns a coroutine in `shared` and returns the handle's reference.
+///
+/// # Errors
+///
+/// No stack can be had; the body is dropped.
+///
+/// # Safety
+///
+/// The body and what it leaves may be sent to another thread, unless the spawn is local and the
+/// caller is a machine of `shared`. What they borrow outlives the coroutine.
+pub(crate) unsafe fn spawn<T>(
+    shared: &Arc<Shared>,
+    spawn: Spawn,
+    body: impl FnOnce() -> T,
+) -> io::Result<Coroutine> {
+    let class = spawn.class.unwrap_or(shared.config.class);
+    let seed = |id| Seed {
+        id,
+        name: spawn.name,
+        scope: spawn.scope,
+        spawned_at: spawn.spawned_at,
+        class,
+        local: spawn.local,
+        migrating: spawn.migrating,
+    };
+    // SAFETY: as in `with_machine`; spawning does not park.
+    let machine = unsafe { tls::current().as_ref() };
+    if let Some(machine) = machine.filter(|machine| Arc::ptr_eq(&machine.shared, shared)) {
+        machine.credit(class)?;
+        let (coroutine, handle) = Coroutine::new(seed(machine.next_id()), body);
+        machine.spawn(coroutine, spawn.spread);
+        return Ok(handle);
+    }
+    shared.stacks.credit(class, 1)?;
+    let (coroutine, handle) = Coroutine::new(seed(fresh_id()), body);
+    shared.submit(coroutine);
+    Ok(handle)
+}
+
+/// Runs `f`, which may block the thread, while others take over what can move from here.
+pub(crate) fn block_in_place<R>(f: impl FnOnce() -> R) -> R {
+    /// Ends the mode on the way out, also by a panic.
+    struct Blocking;
+
+    impl Drop for Blocking {
+        fn drop(&mut self) {
+            with_machine(Machine::end_blocking);
+        }
+    }
+
+    if !in_coroutine() {
+        return f();
+    }
+    with_machine(Machine::begin_blocking);
+    let _blocking = Blocking;
+    f()
+}

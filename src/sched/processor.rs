@@ -1,0 +1,177 @@
+//! A processor: what a machine needs to run coroutines, as far as others may touch it.
+//!
+//! The machine's private part (ready queue, stack cache, timers) is in [`super::machine`].
+
+use crate::coroutine::{Coroutine, Header};
+use crate::protocol::inbox::Inbox;
+use crate::protocol::sleep::Sleep;
+use crate::sched::shared::Driver;
+use crossbeam_deque::{Injector, Stealer, Worker};
+use crossbeam_utils::CachePadded;
+use std::panic::Location;
+use std::ptr;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+
+/// What a processor's machine is doing, for the watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Activity {
+    /// It schedules, or runs a coroutine.
+    Running = 0,
+    /// It sleeps in its poller, or is about to.
+    Idle = 1,
+    /// Its coroutine is in `block_in_place`.
+    BlockInPlace = 2,
+}
+
+/// The shared part of a processor.
+pub(crate) struct Processor {
+    pub(crate) number: usize,
+    /// Started by sysmon while another was stuck.
+    pub(crate) surplus: bool,
+    pub(crate) driver: Box<dyn Driver>,
+    /// Resident coroutines that were woken elsewhere.
+    pub(crate) inbox: CachePadded<Inbox<Coroutine>>,
+    /// Coroutines that were sent here to start. Anyone may steal them: the machine may be stuck.
+    pub(crate) starts: Injector<Coroutine>,
+    /// Coroutines spawned here that have not started.
+    pub(crate) stealer: Stealer<Coroutine>,
+    pub(crate) sleep: CachePadded<Sleep>,
+    /// Wakers that have pushed to the inbox and may still touch this processor.
+    pub(crate) pins: CachePadded<AtomicUsize>,
+    pub(crate) watch: CachePadded<Watch>,
+    pub(crate) counters: CachePadded<Counters>,
+    /// The latest spawn, kept apart to run next; thieves take it when its owner is slow.
+    next_start: CachePadded<AtomicPtr<Header>>,
+}
+
+/// Written by the machine at every schedule, read by sysmon. No field needs more than `Relaxed`.
+pub(crate) struct Watch {
+    /// Schedules so far.
+    pub(crate) schedules: AtomicU64,
+    activity: AtomicU8,
+    /// The coroutine that runs, if it has a name; read under [`Watch::naming`] alone.
+    pub(crate) named: AtomicPtr<Header>,
+    pub(crate) running_id: AtomicU64,
+    pub(crate) spawned_at: AtomicPtr<Location<'static>>,
+    /// How many residents were ready when the running one began.
+    pub(crate) ready: AtomicUsize,
+    /// Held by sysmon while it reads the name of the running coroutine, and taken by the machine
+    /// before it lets a named one go.
+    pub(crate) naming: Mutex<()>,
+    /// Set by sysmon: nothing is to be sent here to start.
+    pub(crate) stuck: std::sync::atomic::AtomicBool,
+}
+
+/// Written by the machine alone.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) spawned: AtomicU64,
+    pub(crate) finished: AtomicU64,
+    /// Started here and not ended.
+    pub(crate) residents: AtomicUsize,
+    pub(crate) steals: AtomicU64,
+    pub(crate) pushed: AtomicU64,
+    pub(crate) polls: AtomicU64,
+    pub(crate) events: AtomicU64,
+    pub(crate) sleeps: AtomicU64,
+    pub(crate) inbox_wakes: AtomicU64,
+    pub(crate) timers: AtomicUsize,
+}
+
+/// Adds to a counter that only its machine writes: no locked instruction.
+#[inline]
+pub(crate) fn bump(counter: &AtomicU64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
+}
+
+impl Processor {
+    pub(crate) fn new(
+        number: usize,
+        surplus: bool,
+        driver: Box<dyn Driver>,
+    ) -> (Processor, Worker<Coroutine>) {
+        let runq = Worker::new_fifo();
+        let processor = Processor {
+            number,
+            surplus,
+            driver,
+            inbox: CachePadded::new(Inbox::new()),
+            starts: Injector::new(),
+            stealer: runq.stealer(),
+            sleep: CachePadded::new(Sleep::new()),
+            pins: CachePadded::default(),
+            watch: CachePadded::new(Watch {
+                schedules: AtomicU64::new(0),
+                activity: AtomicU8::new(Activity::Running as u8),
+                named: AtomicPtr::new(ptr::null_mut()),
+                running_id: AtomicU64::new(0),
+                spawned_at: AtomicPtr::new(ptr::null_mut()),
+                ready: AtomicUsize::new(0),
+                naming: Mutex::new(()),
+                stuck: std::sync::atomic::AtomicBool::new(false),
+            }),
+            counters: CachePadded::default(),
+            next_start: CachePadded::new(AtomicPtr::new(ptr::null_mut())),
+        };
+        (processor, runq)
+    }
+
+    /// Residents, and coroutines on their way here to become such.
+    #[inline]
+    pub(crate) fn load(&self) -> usize {
+        self.counters.residents.load(Ordering::Relaxed) + self.starts.len()
+    }
+
+    pub(crate) fn activity(&self) -> Activity {
+        match self.watch.activity.load(Ordering::Relaxed) {
+            0 => Activity::Running,
+            1 => Activity::Idle,
+            _ => Activity::BlockInPlace,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn set_activity(&self, activity: Activity) {
+        self.watch.activity.store(activity as u8, Ordering::Relaxed);
+    }
+
+    /// Whether there is something that another machine could take.
+    pub(crate) fn has_stealable(&self) -> bool {
+        !self.stealer.is_empty() || !self.starts.is_empty() || self.has_next_start()
+    }
+
+    #[inline]
+    pub(crate) fn has_next_start(&self) -> bool {
+        !self.next_start.load(Ordering::Relaxed).is_null()
+    }
+
+    /// Puts a spawn where it runs next. Only the owner calls this. Returns the one that was there.
+    #[inline]
+    pub(crate) fn put_next_start(&self, coroutine: Coroutine) -> Option<Coroutine> {
+        let before = self.take_next_start();
+        // Only the owner fills the slot, so it is empty now and a store is enough.
+        self.next_start.store(coroutine.into_raw().as_ptr(), Ordering::Release);
+        before
+    }
+
+    /// Takes the latest spawn. Owner and thieves call this.
+    #[inline]
+    pub(crate) fn take_next_start(&self) -> Option<Coroutine> {
+        if !self.has_next_start() {
+            return None;
+        }
+        let header = self.next_start.swap(ptr::null_mut(), Ordering::AcqRel);
+        let header = ptr::NonNull::new(header)?;
+        // SAFETY: the slot holds references that were given up to it; the swap takes this one.
+        #[expect(unsafe_code, reason = "the slot is an atomic pointer to a reference")]
+        Some(unsafe { Coroutine::from_raw(header) })
+    }
+}
+
+impl Drop for Processor {
+    fn drop(&mut self) {
+        drop(self.take_next_start());
+    }
+}

@@ -1,0 +1,299 @@
+//! What the machines of one runtime share.
+
+use crate::blocking::BlockingPool;
+use crate::coroutine::{Coroutine, UnwindBank};
+use crate::protocol::idle::Idle;
+use crate::sched::processor::Processor;
+use crate::sched::sysmon::Sysmon;
+use crate::stack::{Class, Stacks};
+use crossbeam_deque::Injector;
+use crossbeam_utils::CachePadded;
+use std::io;
+use std::panic::Location;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// What a scheduler is built from.
+pub(crate) struct Config {
+    pub(crate) workers: usize,
+    pub(crate) name: String,
+    /// Stacks for coroutines whose spawn does not ask for a size.
+    pub(crate) class: Class,
+    /// How many more resident coroutines than the least loaded worker one may have before it
+    /// sends its starts there. `usize::MAX` turns that off.
+    pub(crate) slack: usize,
+    /// How long a worker may run one coroutine before the stall watch speaks.
+    pub(crate) stall_after: Duration,
+    pub(crate) on_stall: Option<Box<dyn Fn(&Stall) + Send + Sync>>,
+    pub(crate) max_surplus: usize,
+    /// Where work goes that blocks its thread.
+    pub(crate) blocking: BlockingPool,
+    /// Makes the outside world of one processor.
+    pub(crate) driver: Box<dyn Fn(usize) -> io::Result<Box<dyn Driver>> + Send + Sync>,
+    /// What else is to be looked after now and then; says whether there is more to do.
+    pub(crate) upkeep: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+/// The outside world as a processor sees it: something that can be waited for.
+///
+/// What becomes ready is handed to [`super::ready`] from within `poll`. Any thread may poll.
+pub(crate) trait Driver: Send + Sync {
+    /// Waits until something happens, somebody interrupts, or the time is over; `None` is without
+    /// limit. Returns how many events came.
+    fn poll(&self, timeout: Option<Duration>) -> usize;
+
+    /// Makes a `poll` that is in progress, or else the next one, return.
+    fn interrupt(&self);
+
+    /// The processor ends: what is registered here must move elsewhere.
+    fn close(&self);
+
+    fn as_any(&self) -> &dyn std::any::Any;
+}
+
+/// A worker that has run one coroutine for too long, as told to
+/// [`Builder::on_stall`](crate::Builder::on_stall).
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Stall {
+    /// The worker's number.
+    pub worker: usize,
+    /// The coroutine that runs there.
+    pub coroutine: u64,
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// Where it was spawned.
+    pub spawned_at: &'static Location<'static>,
+    /// How long it has run without parking or yielding, as far as the watch can tell.
+    pub running_for: Duration,
+    /// How many coroutines of that worker are ready and wait for it.
+    pub waiting: usize,
+    /// Whether it said so itself, by [`block_in_place`](crate::block_in_place).
+    pub block_in_place: bool,
+}
+
+/// One runtime's scheduler.
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) stacks: Arc<Stacks>,
+    pub(crate) bank: UnwindBank,
+    pub(crate) idle: CachePadded<Idle>,
+    /// Coroutines that have not started and were spawned from outside.
+    pub(crate) global: Injector<Coroutine>,
+    /// Spawned from outside; the rest is counted by the processors.
+    pub(crate) spawned_outside: CachePadded<AtomicU64>,
+    /// Consecutive searches that found nothing, as a power of two of patience.
+    pub(crate) futile: CachePadded<AtomicUsize>,
+    processors: RwLock<Arc<[Arc<Processor>]>>,
+    /// Changes with the list of processors.
+    pub(crate) generation: CachePadded<AtomicUsize>,
+    /// Counters of processors that are gone.
+    pub(crate) retired: Mutex<Retired>,
+    machines: Mutex<Vec<thread::JoinHandle<()>>>,
+    pub(crate) sysmon: Sysmon,
+    /// Cancels everything and refuses new work from outside.
+    stopping: AtomicBool,
+    /// Every coroutine has ended: the machines may go.
+    finished: AtomicBool,
+    /// The moment that timers count from.
+    pub(crate) epoch: Instant,
+    pub(crate) next_processor: AtomicUsize,
+}
+
+/// What retired processors had counted.
+#[derive(Default, Debug, Clone, Copy)]
+pub(crate) struct Retired {
+    pub(crate) spawned: u64,
+    pub(crate) finished: u64,
+    pub(crate) surplus_started: u64,
+}
+
+impl Shared {
+    /// Starts the machines. `Err` leaves nothing behind.
+    pub(crate) fn start(config: Config, stacks: Arc<Stacks>) -> io::Result<Arc<Shared>> {
+        let workers = config.workers;
+        let shared = Arc::new(Shared {
+            bank: UnwindBank::new(stacks.clone()),
+            config,
+            stacks,
+            idle: CachePadded::new(Idle::new()),
+            global: Injector::new(),
+            spawned_outside: CachePadded::default(),
+            futile: CachePadded::default(),
+            processors: RwLock::new(Arc::new([])),
+            generation: CachePadded::default(),
+            retired: Mutex::default(),
+            machines: Mutex::default(),
+            sysmon: Sysmon::new(),
+            stopping: AtomicBool::new(false),
+            finished: AtomicBool::new(false),
+            epoch: Instant::now(),
+            next_processor: AtomicUsize::new(0),
+        });
+        let started = (0..workers).try_for_each(|_| shared.start_machine(false));
+        let started = started.and_then(|()| {
+            let sysmon = super::sysmon::start(shared.clone())?;
+            shared.lock_machines().push(sysmon);
+            Ok(())
+        });
+        if let Err(error) = started {
+            shared.stop();
+            shared.join(None);
+            return Err(error);
+        }
+        Ok(shared)
+    }
+
+    /// Starts one more machine with its own processor.
+    pub(crate) fn start_machine(self: &Arc<Self>, surplus: bool) -> io::Result<()> {
+        let number = self.next_processor.fetch_add(1, Ordering::Relaxed);
+        let driver = (self.config.driver)(number)?;
+        let (processor, runq) = Processor::new(number, surplus, driver);
+        let processor = Arc::new(processor);
+        let name = match surplus {
+            false => format!("{}-{number}", self.config.name),
+            true => format!("{}-surplus-{number}", self.config.name),
+        };
+        self.change_processors(|list| list.push(processor.clone()));
+        let shared = self.clone();
+        let ours = processor.clone();
+        let spawned = thread::Builder::new()
+            .name(name)
+            .spawn(move || super::machine::run(shared, ours, runq));
+        match spawned {
+            Ok(handle) => self.lock_machines().push(handle),
+            Err(error) => {
+                self.change_processors(|list| list.retain(|other| !Arc::ptr_eq(other, &processor)));
+                processor.driver.close();
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn processors(&self) -> Arc<[Arc<Processor>]> {
+        self.processors.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn change_processors(&self, change: impl FnOnce(&mut Vec<Arc<Processor>>)) {
+        let mut guard = self.processors.write().unwrap_or_else(PoisonError::into_inner);
+        let mut list = guard.to_vec();
+        change(&mut list);
+        *guard = list.into();
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    fn lock_machines(&self) -> std::sync::MutexGuard<'_, Vec<thread::JoinHandle<()>>> {
+        self.machines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Nanoseconds since the scheduler started; beyond the clock's reach it stays at the end.
+    pub(crate) fn nanos(&self, instant: Instant) -> u64 {
+        let since = instant.saturating_duration_since(self.epoch);
+        u64::try_from(since.as_nanos()).unwrap_or(u64::MAX - 1)
+    }
+
+    pub(crate) fn now(&self) -> u64 {
+        self.nanos(Instant::now())
+    }
+
+    // Submitting work that any machine may take.
+
+    /// Spawns from outside the runtime.
+    pub(crate) fn submit(&self, coroutine: Coroutine) {
+        self.spawned_outside.fetch_add(1, Ordering::Relaxed);
+        self.global.push(coroutine);
+        self.wake_searcher();
+    }
+
+    /// After a submission: wakes a sleeping machine, unless somebody is searching already.
+    pub(crate) fn wake_searcher(&self) {
+        if !self.idle.claim_wake() {
+            return;
+        }
+        let processors = self.processors();
+        // Regular workers first: a surplus machine is there to go away again.
+        let surplus_too = self.sysmon.stuck_workers() > 0;
+        let regular = processors.iter().filter(|p| !p.surplus);
+        let surplus = processors.iter().filter(|p| p.surplus && surplus_too);
+        for processor in regular.chain(surplus) {
+            if processor.sleep.wake_to_search() {
+                processor.driver.interrupt();
+                return;
+            }
+        }
+        // Nobody sleeps any more: whoever has just woken looks everywhere before it sleeps again.
+        self.idle.stop_searching();
+    }
+
+    // The end.
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_finished(&self) -> bool {
+        self.finished.load(Ordering::Acquire)
+    }
+
+    /// Coroutines that have been spawned and have not ended.
+    ///
+    /// Exact when it says 0: what has ended is read before what was spawned, and both only grow.
+    pub(crate) fn live(&self) -> u64 {
+        // Held throughout: a processor that retires moves its counts under this lock.
+        let retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        let processors = self.processors();
+        let ended: u64 =
+            processors.iter().map(|p| p.counters.finished.load(Ordering::Acquire)).sum();
+        let spawned: u64 =
+            processors.iter().map(|p| p.counters.spawned.load(Ordering::Acquire)).sum();
+        let outside = self.spawned_outside.load(Ordering::Acquire);
+        (spawned + retired.spawned + outside).saturating_sub(ended + retired.finished)
+    }
+
+    /// Cancels every coroutine; the machines end when all have unwound.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.wake_all();
+    }
+
+    /// A machine has seen that nothing is left.
+    pub(crate) fn finish_if_empty(&self) {
+        if self.is_stopping() && !self.is_finished() && self.live() == 0 {
+            self.finished.store(true, Ordering::Release);
+            self.wake_all();
+        }
+    }
+
+    fn wake_all(&self) {
+        std::sync::atomic::fence(Ordering::SeqCst);
+        for processor in self.processors().iter() {
+            // Unconditionally: a machine may be about to look at its sources for the last time.
+            let _signalled = processor.sleep.wake();
+            processor.driver.interrupt();
+        }
+        self.sysmon.notice_end();
+    }
+
+    /// Waits for the machines; `false`: the time was over first.
+    pub(crate) fn join(&self, deadline: Option<Instant>) -> bool {
+        self.finish_if_empty();
+        if let Some(deadline) = deadline
+            && !self.sysmon.wait_finished(deadline, || self.is_finished())
+        {
+            return false;
+        }
+        loop {
+            let Some(machine) = self.lock_machines().pop() else { break };
+            let _panicked = machine.join();
+        }
+        self.bank.close();
+        true
+    }
+
+    pub(crate) fn machine_count(&self) -> usize {
+        self.processors().len()
+    }
+}

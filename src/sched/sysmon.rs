@@ -1,0 +1,288 @@
+//! The watch: a thread without a processor that looks at all machines from outside.
+//!
+//! It sleeps 20 us at first, doubles that while there is nothing to do up to 10 ms (Go's figures),
+//! and once every machine has been idle for a while it sleeps without limit, until a machine that
+//! wakes up says so. An idle process makes no wakeups.
+//!
+//! A machine is **stuck** when it runs one coroutine for [`RETAKE_AFTER`], or said so by
+//! `block_in_place`. Then sysmon takes over the *work*, not the processor: it polls the stuck
+//! machine's descriptors on behalf of coroutines that live elsewhere, sees that somebody steals
+//! what has not started, and if no worker is free starts a surplus machine. What lives on the
+//! stuck machine waits for it; the stall watch says so.
+
+use crate::coroutine::Header;
+use crate::sched::processor::{Activity, Processor};
+use crate::sched::shared::{Shared, Stall};
+use std::collections::HashMap;
+use std::io;
+use std::panic::Location;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// The shortest and the longest nap.
+const NAP: Duration = Duration::from_micros(20);
+const LONG_NAP: Duration = Duration::from_millis(10);
+/// Naps without anything to do before they get longer.
+const PATIENT_NAPS: u32 = 50;
+/// Idle long naps before the watch sleeps without limit.
+const IDLE_NAPS: u32 = 10;
+/// How long a machine may run one coroutine before its work is retaken (Go's time slice).
+const RETAKE_AFTER: Duration = Duration::from_millis(10);
+/// How often caches and stacks are looked after.
+const UPKEEP_EVERY: Duration = Duration::from_millis(50);
+
+/// What the machines and the watch share.
+pub(crate) struct Sysmon {
+    /// The watch sleeps without limit.
+    asleep: AtomicBool,
+    /// Regular workers that are stuck.
+    stuck: AtomicUsize,
+    lock: Mutex<()>,
+    changed: Condvar,
+}
+
+impl Sysmon {
+    pub(crate) fn new() -> Sysmon {
+        Sysmon {
+            asleep: AtomicBool::new(false),
+            stuck: AtomicUsize::new(0),
+            lock: Mutex::new(()),
+            changed: Condvar::new(),
+        }
+    }
+
+    pub(crate) fn stuck_workers(&self) -> usize {
+        self.stuck.load(Ordering::Relaxed)
+    }
+
+    /// A machine is awake again.
+    pub(crate) fn notice_work(&self) {
+        fence(Ordering::SeqCst);
+        if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed) {
+            self.notify();
+        }
+    }
+
+    /// The runtime stops or has stopped.
+    pub(crate) fn notice_end(&self) {
+        self.asleep.store(false, Ordering::Relaxed);
+        self.notify();
+    }
+
+    fn notify(&self) {
+        drop(self.lock.lock().unwrap_or_else(PoisonError::into_inner));
+        self.changed.notify_all();
+    }
+
+    /// Waits until the runtime's state may have changed; `false`: the time is over.
+    pub(crate) fn wait_finished(&self, deadline: Instant, done: impl Fn() -> bool) -> bool {
+        let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        while !done() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            guard =
+                self.changed.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    fn nap(&self, length: Duration) {
+        let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.changed.wait_timeout(guard, length));
+    }
+
+    /// Sleeps until somebody calls, unless `busy` says that there is something to watch.
+    fn sleep(&self, busy: impl Fn() -> bool) {
+        self.asleep.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if busy() {
+            self.asleep.store(false, Ordering::Relaxed);
+            return;
+        }
+        let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        while self.asleep.load(Ordering::Relaxed) {
+            guard = self.changed.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Starts the watch.
+pub(super) fn start(shared: Arc<Shared>) -> io::Result<thread::JoinHandle<()>> {
+    let name = format!("{}-sysmon", shared.config.name);
+    thread::Builder::new().name(name).spawn(move || Watcher::new(shared).run())
+}
+
+struct Watcher {
+    shared: Arc<Shared>,
+    seen: HashMap<usize, Seen>,
+    upkeep_at: Instant,
+    upkeep_pending: bool,
+}
+
+/// What a processor was doing when the watch last saw it change.
+struct Seen {
+    schedules: u64,
+    since: Instant,
+    /// The stall is reported when it has lasted this long; doubles with each report.
+    report_at: Duration,
+}
+
+impl Watcher {
+    fn new(shared: Arc<Shared>) -> Watcher {
+        Watcher {
+            shared,
+            seen: HashMap::new(),
+            upkeep_at: Instant::now() + UPKEEP_EVERY,
+            upkeep_pending: false,
+        }
+    }
+
+    fn run(&mut self) {
+        let mut nap = NAP;
+        let mut quiet = 0;
+        let mut idle = 0;
+        while !self.shared.is_finished() {
+            self.shared.sysmon.nap(nap);
+            let retaken = self.look();
+            quiet = if retaken { 0 } else { quiet + 1 };
+            nap = match quiet {
+                0 => NAP,
+                quiet if quiet <= PATIENT_NAPS => nap,
+                _ => (nap * 2).min(LONG_NAP),
+            };
+            idle = if self.all_idle() && !self.upkeep_pending { idle + 1 } else { 0 };
+            if idle >= IDLE_NAPS && nap == LONG_NAP {
+                let shared = &self.shared;
+                let busy = || shared.is_finished() || !all_idle(shared);
+                shared.sysmon.sleep(busy);
+                self.seen.clear();
+                (nap, quiet, idle) = (NAP, 0, 0);
+            }
+        }
+    }
+
+    fn all_idle(&self) -> bool {
+        all_idle(&self.shared)
+    }
+
+    /// One look at everything. Whether something was retaken.
+    fn look(&mut self) -> bool {
+        let now = Instant::now();
+        let processors = self.shared.processors();
+        let mut retaken = false;
+        let mut stuck_workers = 0;
+        let mut able = 0;
+        let mut waiting = !self.shared.global.is_empty();
+        for processor in processors.iter() {
+            let stuck_for = self.stuck_for(processor, now);
+            let stuck = match processor.activity() {
+                Activity::Idle => false,
+                Activity::Running => stuck_for >= RETAKE_AFTER,
+                Activity::BlockInPlace => stuck_for > Duration::ZERO,
+            };
+            processor.watch.stuck.store(stuck, Ordering::Relaxed);
+            waiting |= processor.has_stealable() && (stuck || stuck_for > Duration::ZERO);
+            if !stuck {
+                able += 1;
+                continue;
+            }
+            stuck_workers += usize::from(!processor.surplus);
+            // Its descriptors may be waited for by coroutines that live elsewhere.
+            retaken |= processor.driver.poll(Some(Duration::ZERO)) > 0;
+            self.report(processor, stuck_for);
+        }
+        self.shared.sysmon.stuck.store(stuck_workers, Ordering::Relaxed);
+        if waiting && !self.shared.is_stopping() {
+            retaken |= self.find_taker(able, processors.len());
+        } else if waiting {
+            self.shared.wake_searcher();
+        }
+        if now >= self.upkeep_at {
+            self.upkeep_at = now + UPKEEP_EVERY;
+            self.upkeep_pending = (self.shared.config.upkeep)();
+        }
+        self.seen.retain(|number, _| processors.iter().any(|p| p.number == *number));
+        retaken
+    }
+
+    /// How long the processor has not scheduled.
+    fn stuck_for(&mut self, processor: &Processor, now: Instant) -> Duration {
+        let schedules = processor.watch.schedules.load(Ordering::Relaxed);
+        let first_report = self.shared.config.stall_after;
+        let fresh = Seen { schedules, since: now, report_at: first_report };
+        let seen = self.seen.entry(processor.number).or_insert(fresh);
+        if seen.schedules != schedules || processor.activity() == Activity::Idle {
+            *seen = Seen { schedules, since: now, report_at: first_report };
+        }
+        now - seen.since
+    }
+
+    /// Somebody must take what waits: a sleeper, or if no worker is free a surplus machine.
+    fn find_taker(&self, able: usize, processors: usize) -> bool {
+        let config = &self.shared.config;
+        if self.shared.idle.sleepers() > 0 {
+            self.shared.wake_searcher();
+            return true;
+        }
+        if able < config.workers && processors < config.workers + config.max_surplus {
+            // Failing is no error: the work waits, and the next look tries again.
+            return self.shared.start_machine(true).is_ok();
+        }
+        false
+    }
+
+    fn report(&mut self, processor: &Processor, stuck_for: Duration) {
+        let Some(on_stall) = &self.shared.config.on_stall else { return };
+        let Some(seen) = self.seen.get_mut(&processor.number) else { return };
+        if stuck_for < seen.report_at {
+            return;
+        }
+        seen.report_at = stuck_for.max(seen.report_at).saturating_mul(2);
+        let watch = &processor.watch;
+        let spawned_at: *const Location<'static> = watch.spawned_at.load(Ordering::Relaxed);
+        let Some(spawned_at) = location(spawned_at) else { return };
+        let coroutine = watch.running_id.load(Ordering::Relaxed);
+        let name = {
+            let _naming = watch.naming.lock().unwrap_or_else(PoisonError::into_inner);
+            name_of(watch.named.load(Ordering::Acquire))
+        };
+        let in_inbox = usize::from(!processor.inbox.is_empty());
+        let stall = Stall {
+            worker: processor.number,
+            coroutine,
+            name,
+            spawned_at,
+            running_for: stuck_for,
+            waiting: watch.ready.load(Ordering::Relaxed) + in_inbox,
+            block_in_place: processor.activity() == Activity::BlockInPlace,
+        };
+        if watch.schedules.load(Ordering::Relaxed) == seen.schedules {
+            on_stall(&stall);
+        }
+    }
+}
+
+fn all_idle(shared: &Shared) -> bool {
+    shared.processors().iter().all(|p| p.activity() == Activity::Idle)
+}
+
+fn location(spawned_at: *const Location<'static>) -> Option<&'static Location<'static>> {
+    // SAFETY: machines store null or the address of a caller location, which is a static.
+    #[expect(unsafe_code, reason = "locations are kept in an atomic pointer")]
+    unsafe {
+        spawned_at.as_ref()
+    }
+}
+
+/// The name of what runs. The caller holds the processor's naming lock.
+fn name_of(named: *const Header) -> Option<String> {
+    // SAFETY: a machine takes the naming lock between clearing this pointer and letting a named
+    // coroutine go, so the header is alive while the lock is held. Unnamed ones are not stored.
+    #[expect(unsafe_code, reason = "reads a header under its naming lock")]
+    let header = unsafe { named.as_ref() };
+    header.and_then(|header| header.name.as_deref().map(str::to_owned))
+}

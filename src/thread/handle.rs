@@ -1,0 +1,152 @@
+//! [`Thread`]: a handle to a coroutine, or to a plain OS thread.
+
+#![expect(unsafe_code, reason = "refers to the running coroutine, and claims its wait")]
+
+use crate::coroutine::Coroutine;
+use crate::park::Ticket;
+use crate::sched;
+use std::cell::RefCell;
+use std::fmt;
+use std::num::NonZero;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Instant;
+
+/// A handle to a coroutine, or to a plain OS thread that has called [`current`].
+///
+/// Handles can be cloned and sent anywhere. They keep the coroutine's small record alive, not its
+/// stack, nor what its closure captured.
+#[derive(Clone)]
+pub struct Thread(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    Coroutine(Coroutine),
+    Os(Arc<OsThread>),
+}
+
+/// What a plain OS thread has in place of a coroutine's header.
+struct OsThread {
+    id: u64,
+    name: Option<String>,
+    token: Mutex<bool>,
+    given: Condvar,
+}
+
+/// A number that no other coroutine or thread of the process has had.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct ThreadId(NonZero<u64>);
+
+thread_local! {
+    static OS_THREAD: RefCell<Option<Arc<OsThread>>> = const { RefCell::new(None) };
+}
+
+/// A handle to the calling coroutine, or to the calling thread outside of one.
+///
+/// # Examples
+///
+/// ```
+/// let handle = pirn::thread::Builder::new().name("worker".into()).spawn(|| {
+///     pirn::thread::current().name().map(str::to_owned)
+/// })?;
+/// assert_eq!(handle.join().unwrap().as_deref(), Some("worker"));
+/// # std::io::Result::Ok(())
+/// ```
+pub fn current() -> Thread {
+    if let Some(header) = sched::current_coroutine() {
+        // SAFETY: the running coroutine's scheduler reference is held by its machine; the
+        // borrowed one is not dropped, its clone is counted.
+        let borrowed = std::mem::ManuallyDrop::new(unsafe { Coroutine::from_raw(header) });
+        return Thread(Kind::Coroutine(Coroutine::clone(&borrowed)));
+    }
+    Thread(Kind::Os(os_thread()))
+}
+
+fn os_thread() -> Arc<OsThread> {
+    let known = OS_THREAD.try_with(|slot| {
+        slot.borrow_mut().get_or_insert_with(|| Arc::new(OsThread::of_current())).clone()
+    });
+    // In a destructor of another thread-local the slot may be gone: a handle for this call.
+    known.unwrap_or_else(|_| Arc::new(OsThread::of_current()))
+}
+
+impl OsThread {
+    fn of_current() -> OsThread {
+        let name = std::thread::current().name().map(str::to_owned);
+        OsThread { id: sched::fresh_id(), name, token: Mutex::new(false), given: Condvar::new() }
+    }
+}
+
+/// `park` for a plain OS thread.
+pub(super) fn park_os(deadline: Option<Instant>) {
+    let thread = os_thread();
+    let mut token = thread.token.lock().unwrap_or_else(PoisonError::into_inner);
+    while !*token {
+        let Some(deadline) = deadline else {
+            token = thread.given.wait(token).unwrap_or_else(PoisonError::into_inner);
+            continue;
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            break;
+        }
+        let waited = thread.given.wait_timeout(token, left);
+        token = waited.unwrap_or_else(PoisonError::into_inner).0;
+    }
+    *token = false;
+}
+
+impl Thread {
+    pub(super) fn of(coroutine: Coroutine) -> Thread {
+        Thread(Kind::Coroutine(coroutine))
+    }
+
+    pub(super) fn coroutine(&self) -> Option<&Coroutine> {
+        match &self.0 {
+            Kind::Coroutine(coroutine) => Some(coroutine),
+            Kind::Os(_) => None,
+        }
+    }
+
+    /// Makes the next or current [`park`](super::park) of that coroutine or thread return.
+    pub fn unpark(&self) {
+        match &self.0 {
+            Kind::Coroutine(coroutine) => {
+                if let Some(seq) = coroutine.header().token.give() {
+                    let ticket = Ticket::for_coroutine(coroutine.as_ptr(), seq);
+                    // SAFETY: this handle keeps the coroutine alive.
+                    drop(unsafe { ticket.claim() });
+                }
+            }
+            Kind::Os(thread) => {
+                *thread.token.lock().unwrap_or_else(PoisonError::into_inner) = true;
+                thread.given.notify_one();
+            }
+        }
+    }
+
+    /// Its number.
+    pub fn id(&self) -> ThreadId {
+        let id = match &self.0 {
+            Kind::Coroutine(coroutine) => coroutine.header().id,
+            Kind::Os(thread) => thread.id,
+        };
+        ThreadId(NonZero::new(id).expect("numbers begin at 1"))
+    }
+
+    /// Its name, if it was given one.
+    pub fn name(&self) -> Option<&str> {
+        match &self.0 {
+            Kind::Coroutine(coroutine) => coroutine.header().name.as_deref(),
+            Kind::Os(thread) => thread.name.as_deref(),
+        }
+    }
+}
+
+impl fmt::Debug for Thread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Thread")
+            .field("id", &self.id())
+            .field("name", &self.name())
+            .finish_non_exhaustive()
+    }
+}

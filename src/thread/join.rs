@@ -1,0 +1,172 @@
+//! Join handles.
+
+#![expect(unsafe_code, reason = "takes results out of completed coroutines")]
+
+use crate::coroutine::{Coroutine, abort_on_unwind, unwind_cancelled};
+use crate::park::{self, Cancel, Outcome, WaitReason};
+use crate::protocol::status::Released;
+use crate::thread::{Result, Thread};
+use std::cell::UnsafeCell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+/// The part that all join handles share: a claim to one coroutine's result.
+pub(super) struct JoinInner<T> {
+    thread: Thread,
+    /// As std's: owns a `T` that another thread may have written.
+    _result: PhantomData<Arc<UnsafeCell<T>>>,
+}
+
+// SAFETY: a handle gives nothing of the result away but by value, in `join`, which takes it.
+// Handles of coroutines whose results are not `Send` are wrapped in a type that is not either.
+unsafe impl<T> Send for JoinInner<T> {}
+// SAFETY: as above; by reference there is no way to the result.
+unsafe impl<T> Sync for JoinInner<T> {}
+
+impl<T> JoinInner<T> {
+    /// Takes over the handle's reference of a coroutine whose body leaves a `T`.
+    pub(super) fn new(coroutine: Coroutine) -> JoinInner<T> {
+        JoinInner { thread: Thread::of(coroutine), _result: PhantomData }
+    }
+
+    pub(super) fn thread(&self) -> &Thread {
+        &self.thread
+    }
+
+    fn coroutine(&self) -> &Coroutine {
+        self.thread.coroutine().expect("made from a coroutine")
+    }
+
+    pub(super) fn is_finished(&self) -> bool {
+        self.coroutine().header().status.is_complete()
+    }
+
+    pub(super) fn join(self, cancel: Cancel) -> Result<T> {
+        let header = self.coroutine().header();
+        while !header.status.is_complete() {
+            let outcome = park::park(WaitReason::Join, None, cancel, |ticket| {
+                // SAFETY: no ticket is published, so the cell is the joiner's.
+                unsafe { *header.joiner.get() = Some(ticket) };
+                header.status.publish_joiner()
+            });
+            if header.status.is_complete() && outcome == Outcome::Woken {
+                break;
+            }
+            if !header.status.retract_joiner() {
+                // The completer may be looking at this wait; it is about to be done with it.
+                while header.status.has_joiner() && !header.status.is_joiner_released() {
+                    std::thread::yield_now();
+                }
+            }
+            if outcome == Outcome::Cancelled {
+                unwind_cancelled();
+            }
+        }
+        self.take().expect("a completed coroutine has left its result")
+    }
+
+    /// The result of a completed coroutine, the first time.
+    fn take(&self) -> Option<Result<T>> {
+        // SAFETY: the handle was made for this `T`; it still has its interest, and the coroutine
+        // has completed, so the result is the handle's.
+        unsafe { self.coroutine().take_result::<T>() }
+    }
+}
+
+impl<T> Drop for JoinInner<T> {
+    fn drop(&mut self) {
+        let header = self.coroutine().header();
+        if header.status.release_interest() == Released::BeforeCompletion {
+            return;
+        }
+        let Some(result) = self.take() else { return };
+        if let (Some(scope), true) = (&header.scope, result.is_err()) {
+            scope.note_panic();
+        }
+        abort_on_unwind(|| drop(result));
+    }
+}
+
+/// A claim to the result of a coroutine; see [`std::thread::JoinHandle`].
+///
+/// Dropping it lets the coroutine run on its own.
+pub struct JoinHandle<T>(pub(super) JoinInner<T>);
+
+impl<T> JoinHandle<T> {
+    /// A handle to the coroutine itself.
+    pub fn thread(&self) -> &Thread {
+        self.0.thread()
+    }
+
+    /// Waits for the coroutine to end and returns its result, from a coroutine or a plain thread.
+    ///
+    /// # Errors
+    ///
+    /// If the coroutine panicked, with the panic's payload; if it was cancelled, with
+    /// [`Cancelled`](crate::Cancelled).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let handle = pirn::spawn(|| 6 * 7);
+    /// assert_eq!(handle.join().unwrap(), 42);
+    /// ```
+    pub fn join(self) -> Result<T> {
+        self.0.join(Cancel::Deliver)
+    }
+
+    /// Whether the coroutine's body has ended: [`join`](JoinHandle::join) would not wait.
+    pub fn is_finished(&self) -> bool {
+        self.0.is_finished()
+    }
+}
+
+impl<T> fmt::Debug for JoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinHandle").finish_non_exhaustive()
+    }
+}
+
+/// A claim to the result of a coroutine that was spawned with
+/// [`spawn_local`](super::spawn_local). It stays on its thread, as the coroutine does.
+///
+/// ```compile_fail
+/// fn sendable<T: Send>(_: T) {}
+/// sendable(pirn::thread::spawn_local(|| ()));
+/// ```
+pub struct LocalJoinHandle<T> {
+    inner: JoinInner<T>,
+    _local: PhantomData<*mut ()>,
+}
+
+impl<T> LocalJoinHandle<T> {
+    pub(super) fn new(inner: JoinInner<T>) -> Self {
+        LocalJoinHandle { inner, _local: PhantomData }
+    }
+
+    /// A handle to the coroutine itself.
+    pub fn thread(&self) -> &Thread {
+        self.inner.thread()
+    }
+
+    /// Waits for the coroutine to end and returns its result.
+    ///
+    /// # Errors
+    ///
+    /// As [`JoinHandle::join`].
+    pub fn join(self) -> Result<T> {
+        self.inner.join(Cancel::Deliver)
+    }
+
+    /// Whether the coroutine's body has ended.
+    pub fn is_finished(&self) -> bool {
+        self.inner.is_finished()
+    }
+}
+
+impl<T> fmt::Debug for LocalJoinHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalJoinHandle").finish_non_exhaustive()
+    }
+}

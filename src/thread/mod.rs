@@ -1,0 +1,64 @@
+//! `std::thread` for coroutines.
+//!
+//! The functions here mean what their namesakes in std mean, for the calling *coroutine* where std
+//! speaks of the calling thread. They can be called from plain OS threads too, and block those.
+
+mod builder;
+mod handle;
+mod join;
+mod scope;
+mod wait;
+
+pub use crate::coroutine::{Cancelled, Exited};
+pub use builder::{Builder, Placement, spawn, spawn_local};
+pub use handle::{Thread, ThreadId, current};
+pub use join::{JoinHandle, LocalJoinHandle};
+pub use scope::{Scope, ScopedJoinHandle, scope};
+pub use std::thread::{Result, available_parallelism, panicking};
+pub use wait::{park, park_timeout, sleep, sleep_until, yield_now};
+
+use crate::coroutine;
+use crate::park::Cancel;
+use crate::sched::{self, Shared, Spawn};
+use join::JoinInner;
+use std::panic::{Location, resume_unwind};
+use std::sync::Arc;
+
+/// Ends the calling coroutine, as Go's `runtime.Goexit` does: its destructors run, nothing else of
+/// it does, and no panic is reported. Its `join` returns an error that holds [`Exited`].
+///
+/// On a plain OS thread it ends that thread in the same way.
+///
+/// # Examples
+///
+/// ```
+/// let worker = pirn::spawn(|| pirn::thread::exit());
+/// assert!(worker.join().unwrap_err().is::<pirn::thread::Exited>());
+/// ```
+pub fn exit() -> ! {
+    coroutine::unwind_exited()
+}
+
+/// Runs `f` as a coroutine of `shared` and waits for its end, whatever happens.
+#[track_caller]
+pub(crate) fn run_to_end<F, T>(shared: &Arc<Shared>, f: F) -> T
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
+    let spawn = Spawn {
+        name: None,
+        scope: None,
+        spawned_at: Location::caller(),
+        class: None,
+        local: false,
+        migrating: false,
+        spread: false,
+    };
+    // SAFETY: closure and result are `Send`, and what they borrow outlives the join below, which
+    // no cancellation ends.
+    #[expect(unsafe_code, reason = "lends to a coroutine that is waited for")]
+    let coroutine = unsafe { sched::spawn(shared, spawn, f) }.expect("failed to spawn coroutine");
+    let handle = JoinInner::<T>::new(coroutine);
+    handle.join(Cancel::Defer).unwrap_or_else(|panic| resume_unwind(panic))
+}

@@ -1,0 +1,120 @@
+//! Scopes: coroutines that borrow.
+
+use crate::coroutine::ScopeCount;
+use crate::park::Cancel;
+use crate::thread::join::JoinInner;
+use crate::thread::{Builder, Result, Thread};
+use std::fmt;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+
+/// A scope to spawn borrowing coroutines in; see [`scope`] and [`std::thread::Scope`].
+pub struct Scope<'scope, 'env: 'scope> {
+    count: Arc<ScopeCount>,
+    /// Invariant over `'scope`, as std's is, so that it cannot shrink.
+    scope: PhantomData<&'scope mut &'scope ()>,
+    env: PhantomData<&'env mut &'env ()>,
+}
+
+/// A claim to the result of a scoped coroutine; see [`std::thread::ScopedJoinHandle`].
+pub struct ScopedJoinHandle<'scope, T> {
+    inner: JoinInner<T>,
+    _scope: PhantomData<&'scope mut &'scope ()>,
+}
+
+/// Creates a scope for coroutines that borrow: [`std::thread::scope`], exactly.
+///
+/// All coroutines spawned in the scope that have not been joined by hand are joined before this
+/// returns. That a child panics does not stop the others.
+///
+/// # Panics
+///
+/// If `f` panics, with that panic; else if a coroutine that was not joined by hand panicked.
+///
+/// # Examples
+///
+/// ```
+/// let mut numbers = vec![1, 2, 3];
+/// let total = pirn::thread::scope(|s| {
+///     let sum = s.spawn(|| numbers.iter().sum::<i32>());
+///     let max = s.spawn(|| numbers.iter().max().copied());
+///     (sum.join().unwrap(), max.join().unwrap())
+/// });
+/// numbers.push(4);
+/// assert_eq!(total, (6, Some(3)));
+/// ```
+#[track_caller]
+pub fn scope<'env, F, T>(f: F) -> T
+where
+    F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
+{
+    let scope = Scope { count: Arc::default(), env: PhantomData, scope: PhantomData };
+    let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
+    scope.count.wait();
+    match result {
+        Err(panic) => resume_unwind(panic),
+        Ok(_) if scope.count.has_panicked() => panic!("a scoped thread panicked"),
+        Ok(value) => value,
+    }
+}
+
+impl<'scope> Scope<'scope, '_> {
+    pub(super) fn count(&self) -> &Arc<ScopeCount> {
+        &self.count
+    }
+
+    /// Spawns a coroutine in this scope; see [`std::thread::Scope::spawn`].
+    ///
+    /// # Panics
+    ///
+    /// If no coroutine can be spawned; [`Builder::spawn_scoped`] returns an error instead.
+    #[track_caller]
+    pub fn spawn<F, T>(&'scope self, f: F) -> ScopedJoinHandle<'scope, T>
+    where
+        F: FnOnce() -> T + Send + 'scope,
+        T: Send + 'scope,
+    {
+        Builder::new().spawn_scoped(self, f).expect("failed to spawn coroutine")
+    }
+}
+
+impl<'scope, T> ScopedJoinHandle<'scope, T> {
+    pub(super) fn new(inner: JoinInner<T>) -> Self {
+        ScopedJoinHandle { inner, _scope: PhantomData }
+    }
+
+    /// A handle to the coroutine itself.
+    pub fn thread(&self) -> &Thread {
+        self.inner.thread()
+    }
+
+    /// Waits for the coroutine to end and returns its result.
+    ///
+    /// # Errors
+    ///
+    /// If the coroutine panicked, with the panic's payload.
+    pub fn join(self) -> Result<T> {
+        self.inner.join(Cancel::Deliver)
+    }
+
+    /// Whether the coroutine's body has ended.
+    pub fn is_finished(&self) -> bool {
+        self.inner.is_finished()
+    }
+}
+
+impl fmt::Debug for Scope<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scope")
+            .field("num_running_threads", &self.count.running())
+            .field("a_thread_panicked", &self.count.has_panicked())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> fmt::Debug for ScopedJoinHandle<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScopedJoinHandle").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,87 @@
+//! Parking, sleeping and yielding.
+
+use crate::coroutine::{Header, unwind_cancelled};
+use crate::park::{self, Cancel, Outcome, WaitReason};
+use crate::sched;
+use crate::thread::handle::park_os;
+use std::ptr::NonNull;
+use std::time::{Duration, Instant};
+
+/// Lets others run, then goes on. On a plain OS thread, the system's yield.
+pub fn yield_now() {
+    sched::yield_now();
+}
+
+/// Parks the calling coroutine until its token is there: see [`std::thread::park`], whose rules
+/// hold here, the one about spurious returns included.
+///
+/// # Examples
+///
+/// ```
+/// let sleeper = pirn::spawn(|| pirn::thread::park());
+/// sleeper.thread().unpark();
+/// sleeper.join().unwrap();
+/// ```
+pub fn park() {
+    park_until(None);
+}
+
+/// As [`park`], but for no longer than `timeout`. Any duration is legal; [`Duration::MAX`] is
+/// without limit.
+pub fn park_timeout(timeout: Duration) {
+    park_until(Some(timeout));
+}
+
+fn park_until(timeout: Option<Duration>) {
+    let deadline = timeout.and_then(park::deadline_after);
+    let Some(coroutine) = sched::current_coroutine() else { return park_os(deadline) };
+    // SAFETY: this function runs on that coroutine, which stays alive while it does.
+    #[expect(unsafe_code, reason = "refers to the running coroutine")]
+    let header: &Header = unsafe { NonNull::as_ref(&coroutine) };
+    if header.token.consume() {
+        return;
+    }
+    let outcome = park::park(WaitReason::Park, deadline, Cancel::Deliver, |ticket| {
+        header.token.publish(ticket.seq())
+    });
+    header.token.consume();
+    if outcome == Outcome::Cancelled {
+        unwind_cancelled();
+    }
+}
+
+/// Parks for at least `duration`, by the monotonic clock. Any duration is legal;
+/// [`Duration::MAX`] is for ever. A sleep of nothing yields.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// let start = Instant::now();
+/// pirn::thread::sleep(Duration::from_millis(2));
+/// assert!(start.elapsed() >= Duration::from_millis(2));
+/// ```
+pub fn sleep(duration: Duration) {
+    if duration.is_zero() {
+        if sched::in_coroutine() {
+            sched::yield_now();
+        }
+        return;
+    }
+    sleep_to(park::deadline_after(duration));
+}
+
+/// Parks until `deadline` has passed.
+pub fn sleep_until(deadline: Instant) {
+    sleep_to(Some(deadline));
+}
+
+fn sleep_to(deadline: Option<Instant>) {
+    while deadline.is_none_or(|deadline| Instant::now() < deadline) {
+        let outcome = park::park(WaitReason::Sleep, deadline, Cancel::Deliver, |_| true);
+        if outcome == Outcome::Cancelled {
+            unwind_cancelled();
+        }
+    }
+}

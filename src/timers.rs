@@ -1,0 +1,246 @@
+//! A machine's timers, as pure data: no clock, no lock, no coroutine.
+//!
+//! A 4-ary heap of small entries over a slab of values. The heap moves 16-byte entries and never
+//! touches the values. Cancelling frees the value at once and leaves a dead entry behind; when the
+//! dead outnumber the living the heap is rebuilt, so cancelled timers cost memory in proportion to
+//! the living ones and no search. A heap, since machines ask for "the next one" far more precisely
+//! than a timing wheel answers, and since sleeping a hundred thousand times costs less than the
+//! wakes that end those sleeps.
+
+/// Names a timer; stale once it has fired or been cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TimerKey {
+    slot: u32,
+    generation: u32,
+}
+
+/// See the module's description.
+#[derive(Debug)]
+pub(crate) struct Timers<T> {
+    heap: Vec<Entry>,
+    slots: Vec<Slot<T>>,
+    free: Vec<u32>,
+    dead: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// Nanoseconds, in whatever clock the owner keeps.
+    when: u64,
+    key: TimerKey,
+}
+
+#[derive(Debug)]
+struct Slot<T> {
+    generation: u32,
+    value: Option<T>,
+}
+
+/// Children of a heap node.
+const ARITY: usize = 4;
+/// Below this many dead entries a rebuild is not worth its while.
+const FEW: usize = 64;
+
+impl<T> Timers<T> {
+    pub(crate) fn new() -> Self {
+        Timers { heap: Vec::new(), slots: Vec::new(), free: Vec::new(), dead: 0 }
+    }
+
+    /// The number of living timers.
+    pub(crate) fn len(&self) -> usize {
+        self.heap.len() - self.dead
+    }
+
+    /// Sets a timer.
+    pub(crate) fn insert(&mut self, when: u64, value: T) -> TimerKey {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { generation: 0, value: None });
+            u32::try_from(self.slots.len() - 1).expect("four thousand million timers")
+        });
+        let entry = &mut self.slots[slot as usize];
+        entry.value = Some(value);
+        let key = TimerKey { slot, generation: entry.generation };
+        self.heap.push(Entry { when, key });
+        self.sift_up(self.heap.len() - 1);
+        key
+    }
+
+    /// Takes a timer back, if it has not fired.
+    pub(crate) fn cancel(&mut self, key: TimerKey) -> Option<T> {
+        let value = self.release(key)?;
+        self.dead += 1;
+        if self.dead > FEW && self.dead > self.heap.len() / 2 {
+            self.rebuild();
+        }
+        Some(value)
+    }
+
+    /// When the next timer fires. May name a cancelled one that has not been cleared away yet.
+    #[inline]
+    pub(crate) fn next(&self) -> Option<u64> {
+        self.heap.first().map(|entry| entry.when)
+    }
+
+    /// Takes the next timer that is due at `now`.
+    pub(crate) fn pop_due(&mut self, now: u64) -> Option<(TimerKey, T)> {
+        while let Some(&Entry { when, key }) = self.heap.first() {
+            let dead = !self.is_alive(key);
+            if when > now && !dead {
+                return None;
+            }
+            self.pop();
+            if dead {
+                self.dead -= 1;
+                continue;
+            }
+            return self.release(key).map(|value| (key, value));
+        }
+        None
+    }
+
+    fn is_alive(&self, key: TimerKey) -> bool {
+        self.slots[key.slot as usize].generation == key.generation
+    }
+
+    fn release(&mut self, key: TimerKey) -> Option<T> {
+        if !self.is_alive(key) {
+            return None;
+        }
+        let slot = &mut self.slots[key.slot as usize];
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(key.slot);
+        slot.value.take()
+    }
+
+    fn pop(&mut self) {
+        let last = self.heap.pop().expect("the caller has seen an entry");
+        if let Some(root) = self.heap.first_mut() {
+            *root = last;
+            self.sift_down(0);
+        }
+    }
+
+    fn rebuild(&mut self) {
+        let slots = &self.slots;
+        self.heap.retain(|entry| slots[entry.key.slot as usize].generation == entry.key.generation);
+        self.dead = 0;
+        for index in (0..self.heap.len().div_ceil(ARITY)).rev() {
+            self.sift_down(index);
+        }
+        self.heap.shrink_to(2 * self.heap.len() + FEW);
+    }
+
+    fn sift_up(&mut self, mut index: usize) {
+        let entry = self.heap[index];
+        while index > 0 {
+            let parent = (index - 1) / ARITY;
+            if self.heap[parent].when <= entry.when {
+                break;
+            }
+            self.heap[index] = self.heap[parent];
+            index = parent;
+        }
+        self.heap[index] = entry;
+    }
+
+    fn sift_down(&mut self, mut index: usize) {
+        let entry = self.heap[index];
+        loop {
+            let first = index * ARITY + 1;
+            let last = (first + ARITY).min(self.heap.len());
+            let Some(child) = (first..last).min_by_key(|&child| self.heap[child].when) else {
+                break;
+            };
+            if self.heap[child].when >= entry.when {
+                break;
+            }
+            self.heap[index] = self.heap[child];
+            index = child;
+        }
+        self.heap[index] = entry;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn fires_in_order_and_only_when_due() {
+        let mut timers = Timers::new();
+        timers.insert(30, 'c');
+        timers.insert(10, 'a');
+        timers.insert(20, 'b');
+        assert_eq!(timers.next(), Some(10));
+        assert!(timers.pop_due(9).is_none());
+        assert_eq!(timers.pop_due(25).map(|due| due.1), Some('a'));
+        assert_eq!(timers.pop_due(25).map(|due| due.1), Some('b'));
+        assert!(timers.pop_due(25).is_none());
+        assert_eq!(timers.len(), 1);
+    }
+
+    #[test]
+    fn a_stale_key_cancels_nothing() {
+        let mut timers = Timers::new();
+        let first = timers.insert(1, 'a');
+        assert_eq!(timers.cancel(first), Some('a'));
+        let second = timers.insert(2, 'b');
+        assert_eq!(timers.cancel(first), None);
+        assert_eq!(timers.pop_due(2).map(|due| due.1), Some('b'));
+        assert_eq!(timers.cancel(second), None);
+    }
+
+    /// Against a sorted map, with many seeds.
+    #[test]
+    fn agrees_with_a_sorted_map() {
+        for seed in 0..50 {
+            let mut random = StdRng::seed_from_u64(seed);
+            let mut timers = Timers::new();
+            let mut model = BTreeMap::new();
+            let mut keys = Vec::new();
+            let mut now = 0;
+            for id in 0..2_000_u64 {
+                match random.random_range(0..4) {
+                    0 | 1 => {
+                        let when = now + random.random_range(0..1_000);
+                        keys.push((when, id, timers.insert(when, id)));
+                        model.insert((when, id), ());
+                    }
+                    2 if !keys.is_empty() => {
+                        let (when, id, key) = keys.swap_remove(random.random_range(0..keys.len()));
+                        let expected = model.remove(&(when, id)).map(|()| id);
+                        assert_eq!(timers.cancel(key), expected);
+                    }
+                    _ => {
+                        now += random.random_range(0..200);
+                        let mut fired = Vec::new();
+                        while let Some((_, id)) = timers.pop_due(now) {
+                            fired.push(id);
+                        }
+                        let rest = model.split_off(&(now + 1, 0));
+                        let mut expected: Vec<_> = model.keys().map(|&(_, id)| id).collect();
+                        model = rest;
+                        fired.sort_unstable();
+                        expected.sort_unstable();
+                        assert_eq!(fired, expected, "seed {seed}");
+                    }
+                }
+                assert_eq!(timers.len(), model.len());
+            }
+        }
+    }
+
+    #[test]
+    fn cancelled_timers_do_not_pile_up() {
+        let mut timers = Timers::new();
+        for when in 0..1_000_000 {
+            let key = timers.insert(1_000_000 + when, ());
+            timers.cancel(key);
+        }
+        assert!(timers.heap.len() <= 2 * FEW, "{}", timers.heap.len());
+        assert!(timers.slots.len() <= 2, "{}", timers.slots.len());
+    }
+}
