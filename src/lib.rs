@@ -72,6 +72,8 @@ mod exports {
     };
     pub use crate::sched::Stall;
     pub use crate::thread::{Cancelled, spawn};
+    #[cfg(feature = "macros")]
+    pub use pirn_macros::{main, test};
 }
 
 #[cfg(not(loom))]
@@ -98,6 +100,18 @@ where
     F: FnOnce() -> R,
 {
     sched::block_in_place(f)
+}
+
+/// The metrics of the runtime to which the caller belongs, from one of its coroutines.
+///
+/// ```
+/// let metrics = pirn::spawn(pirn::current_metrics).join().unwrap().unwrap();
+/// assert!(metrics.live >= 1);
+/// assert!(pirn::current_metrics().is_none());
+/// ```
+#[cfg(not(loom))]
+pub fn current_metrics() -> Option<Metrics> {
+    sched::current_shared().map(|shared| Metrics::of(&shared))
 }
 
 /// Spawns a coroutine from a block or a closure, as Go's `go` statement does.
@@ -159,8 +173,8 @@ pub mod __private {
     #[track_caller]
     pub fn run_main<T: Send>(options: Options, f: impl FnOnce() -> T + Send) -> T {
         if options.is_default() {
-            let shared = runtime::current_or_default().expect("failed to start the runtime");
-            return thread::run_to_end(&shared, f);
+            let shared = runtime::with_current_or_default(|shared| Ok(shared.clone()));
+            return thread::run_to_end(&shared.expect("failed to start the runtime"), f);
         }
         let runtime = std::mem::ManuallyDrop::new(options.build());
         runtime.run(f)

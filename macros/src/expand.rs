@@ -11,7 +11,7 @@
 //! ```
 //!
 //! The body gets a function, not a closure, of its own: only that can have `impl Trait` as its
-//! return type. It has the same name, for the sake of backtraces.
+//! return type. It has the same name, which the body cannot have given to anything else.
 
 use crate::function::{Error, Function};
 use crate::options::Options;
@@ -37,7 +37,7 @@ pub(crate) fn expand(
     attribute: &Attribute,
 ) -> TokenStream {
     match Function::parse(item.clone(), attribute.name) {
-        Err(error) => [compile_error(&error), item_without_attribute(item)].into_iter().collect(),
+        Err(error) => [compile_error(&error), item].into_iter().collect(),
         Ok(function) => match check(&function, options, attribute) {
             // Without the function there would be more errors, about what is missing.
             Err(error) => [compile_error(&error), stub(&function)].into_iter().collect(),
@@ -62,14 +62,12 @@ fn assemble(function: Function, options: Options, attribute: &Attribute) -> Toke
     let Function { attributes, visibility, name, returns, body } = function;
     // Whatever is wrong with the call is wrong with the function: it is said at its name.
     let span = Span::mixed_site().located_at(name.span());
-    // The inner function is nobody else's, so it cannot be confused with an item of the body.
-    let inner = Ident::new(&name.to_string().replace("r#", ""), span);
-    let inner_function = signature(&inner, &returns, TokenTree::Group(body));
+    let inner_function = signature(&name, &returns, TokenTree::Group(body));
 
     let arguments = [
         private("Options", span),
         [braces(option_fields(options, span)), comma(span)].into_iter().collect(),
-        [TokenTree::Ident(inner), comma(span)].into_iter().collect(),
+        [TokenTree::Ident(name.clone()), comma(span)].into_iter().collect(),
     ];
     let mut call = private(attribute.runner, span);
     call.extend([parentheses(arguments.into_iter().collect(), span)]);
@@ -174,9 +172,4 @@ fn stub(function: &Function) -> TokenStream {
     let mut output: TokenStream = function.visibility.iter().cloned().collect();
     output.extend(signature(&function.name, &[], braces(TokenStream::new())));
     output
-}
-
-/// What cannot be taken apart is left as it is: it may be of use to what stands around it.
-fn item_without_attribute(item: TokenStream) -> TokenStream {
-    item
 }

@@ -125,13 +125,12 @@ pub(super) fn complete(header: &Header, discard: impl FnOnce()) -> bool {
         Completion::Published { joiner } => {
             if joiner {
                 // SAFETY: `Status` gives the ticket to the completer, and keeps the joiner where
-                // it is until `joiner_notified`.
+                // it is until `release_completed`.
                 unsafe {
                     if let Some(ticket) = (*header.joiner.get()).take() {
                         drop(ticket.claim());
                     }
                 }
-                header.status.joiner_notified();
             }
             false
         }

@@ -157,7 +157,9 @@ unsafe impl Sync for Coroutine {}
 impl Coroutine {
     /// A coroutine that has not started: the scheduler's reference and the handle's.
     pub(crate) fn new<F: FnOnce() -> T, T>(seed: Seed, body: F) -> (Coroutine, Coroutine) {
-        let frame = Box::new(Frame {
+        // Written in place: a frame on the stack would be copied.
+        let mut frame = Box::new(std::mem::MaybeUninit::<Frame<F, T>>::uninit());
+        frame.write(Frame {
             header: Header {
                 park: ParkWord::new(),
                 status: Status::new(),
@@ -212,6 +214,17 @@ impl Coroutine {
     #[inline]
     pub(crate) unsafe fn from_raw(header: NonNull<Header>) -> Coroutine {
         Coroutine(header)
+    }
+
+    /// Drops the scheduler's reference after completion.
+    pub(crate) fn release_completed(self) {
+        let header = self.into_raw();
+        // SAFETY: the reference that was given up above keeps the frame until it is released.
+        unsafe {
+            if header.as_ref().status.release_completed() {
+                (header.as_ref().vtable.dealloc)(header);
+            }
+        }
     }
 
     /// Takes the result of a completed coroutine out of its frame.

@@ -29,7 +29,7 @@ pub use execution::{Cancelled, Exited};
 pub(crate) use execution::{
     abort_on_unwind, describe, entry, suspend, unwind_cancelled, unwind_exited,
 };
-pub(crate) use header::{Coroutine, Header, Seed};
+pub(crate) use header::{Coroutine, Header, Resident, Seed};
 pub(crate) use scope::ScopeCount;
 pub(crate) use switch::{Resumed, Switch};
 pub(crate) use unwinding::UnwindBank;

@@ -1,9 +1,9 @@
 //! Names to addresses.
 
-use crate::blocking;
+use crate::blocking::blocking_for;
+use crate::park::WaitReason;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::net::{TcpStream, ToSocketAddrs as StdToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, TcpStream};
 use std::{iter, option, slice, vec};
 
 /// What can be turned into socket addresses: [`std::net::ToSocketAddrs`] for coroutines.
@@ -73,11 +73,16 @@ fn no_addresses() -> io::Error {
     TcpStream::connect(none).expect_err("there is nothing to connect to")
 }
 
+/// Std's look-up, here and now.
+fn look_up<A: std::net::ToSocketAddrs + ?Sized>(addr: &A) -> io::Result<A::Iter> {
+    addr.to_socket_addrs()
+}
+
 impl ToSocketAddrs for SocketAddr {
     type Iter = option::IntoIter<SocketAddr>;
 
     fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
-        StdToSocketAddrs::to_socket_addrs(self)
+        look_up(self)
     }
 }
 
@@ -85,7 +90,7 @@ impl ToSocketAddrs for SocketAddrV4 {
     type Iter = option::IntoIter<SocketAddr>;
 
     fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
-        StdToSocketAddrs::to_socket_addrs(self)
+        look_up(self)
     }
 }
 
@@ -93,7 +98,7 @@ impl ToSocketAddrs for SocketAddrV6 {
     type Iter = option::IntoIter<SocketAddr>;
 
     fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
-        StdToSocketAddrs::to_socket_addrs(self)
+        look_up(self)
     }
 }
 
@@ -101,7 +106,7 @@ impl ToSocketAddrs for (IpAddr, u16) {
     type Iter = option::IntoIter<SocketAddr>;
 
     fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
-        StdToSocketAddrs::to_socket_addrs(self)
+        look_up(self)
     }
 }
 
@@ -109,7 +114,7 @@ impl ToSocketAddrs for (Ipv4Addr, u16) {
     type Iter = option::IntoIter<SocketAddr>;
 
     fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
-        StdToSocketAddrs::to_socket_addrs(self)
+        look_up(self)
     }
 }
 
@@ -117,7 +122,7 @@ impl ToSocketAddrs for (Ipv6Addr, u16) {
     type Iter = option::IntoIter<SocketAddr>;
 
     fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
-        StdToSocketAddrs::to_socket_addrs(self)
+        look_up(self)
     }
 }
 
@@ -126,10 +131,10 @@ impl ToSocketAddrs for (&str, u16) {
 
     fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
         if self.0.parse::<IpAddr>().is_ok() {
-            return StdToSocketAddrs::to_socket_addrs(self);
+            return look_up(self);
         }
         let owned = (self.0.to_owned(), self.1);
-        blocking(move || StdToSocketAddrs::to_socket_addrs(&owned))
+        blocking_for(WaitReason::Lookup, move || look_up(&owned))
     }
 }
 
@@ -149,10 +154,10 @@ impl ToSocketAddrs for str {
             self.rsplit_once(':').is_some_and(|(_host, port)| port.parse::<u16>().is_ok());
         if !names_host || self.parse::<SocketAddr>().is_ok() {
             // Nothing to look up: an address, or an error.
-            return StdToSocketAddrs::to_socket_addrs(self);
+            return look_up(self);
         }
         let owned = self.to_owned();
-        blocking(move || StdToSocketAddrs::to_socket_addrs(&owned))
+        blocking_for(WaitReason::Lookup, move || look_up(&owned))
     }
 }
 
@@ -168,7 +173,7 @@ impl<'a> ToSocketAddrs for &'a [SocketAddr] {
     type Iter = iter::Cloned<slice::Iter<'a, SocketAddr>>;
 
     fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
-        StdToSocketAddrs::to_socket_addrs(self)
+        look_up(self)
     }
 }
 

@@ -6,7 +6,7 @@
 //! resume the coroutine at once. For a thread it runs in place.
 //!
 //! Exactly one party claims a wait ([`ParkWord`]). The claimant gets a [`Claimed`], which resumes
-//! the owner when it is woken or dropped: a claimed wait cannot be forgotten.
+//! the owner when it is dropped: a claimed wait cannot be forgotten by mistake.
 //!
 //! A wait that was published in a queue and ends otherwise than by that queue's waker must leave
 //! the queue before its node goes; callers look at the [`Outcome`] and do so.
@@ -132,13 +132,6 @@ impl std::fmt::Debug for Waiter {
     }
 }
 
-impl Claimed {
-    /// Makes the waiter run again.
-    pub(crate) fn wake(self) {
-        drop(self);
-    }
-}
-
 impl Drop for Claimed {
     fn drop(&mut self) {
         match self.0.take() {
@@ -165,6 +158,7 @@ pub(crate) struct ParkRequest {
 ///
 /// `publish` returns `false` if there is no need to wait after all; then it must not have handed
 /// the ticket to anybody. It must not park, panic or run user code.
+#[inline]
 pub(crate) fn park<P>(
     reason: WaitReason,
     deadline: Option<Instant>,
@@ -180,6 +174,7 @@ where
     }
 }
 
+#[inline]
 fn park_coroutine<P>(
     coroutine: NonNull<Header>,
     reason: WaitReason,

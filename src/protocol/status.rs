@@ -49,7 +49,7 @@ pub(crate) enum Completion {
     Unclaimed,
     /// Published; the result is the handle's now.
     Published {
-        /// A joiner is parked: wake it, then call [`Status::joiner_notified`].
+        /// A joiner is parked: claim its ticket before [`Status::release_completed`].
         joiner: bool,
     },
 }
@@ -98,11 +98,6 @@ impl Status {
     pub(crate) fn complete_unclaimed(&self) {
         let before = self.0.fetch_or(COMPLETE, Ordering::AcqRel);
         debug_assert!(before & (COMPLETE | JOIN_INTEREST) == 0);
-    }
-
-    /// Says that the completer will not touch the joiner's ticket again.
-    pub(crate) fn joiner_notified(&self) {
-        self.0.fetch_or(NOTIFIED, Ordering::Release);
     }
 
     // Joining: called by the owner of the join handle.
@@ -206,6 +201,19 @@ impl Status {
         }
     }
 
+    /// Drops the scheduler's reference to a coroutine that has completed, and says in the same
+    /// step that the completer will not touch the joiner's ticket again. `true`: it was the last.
+    #[inline]
+    #[must_use = "the last reference frees the allocation"]
+    pub(crate) fn release_completed(&self) -> bool {
+        let word = self.0.load(Ordering::Acquire);
+        if word / REF_ONE == 1 {
+            return true;
+        }
+        let notified = if word & JOIN_WAITER != 0 { NOTIFIED } else { 0 };
+        self.0.fetch_sub(REF_ONE - notified, Ordering::AcqRel) / REF_ONE == 1
+    }
+
     /// Drops a reference. `true`: it was the last, and the caller must free the allocation.
     #[inline]
     #[must_use = "the last reference frees the allocation"]
@@ -260,7 +268,6 @@ mod models {
                         // SAFETY: as above.
                         let seq = self.ticket.with(|cell| unsafe { (*cell).unwrap() });
                         let _lost_to_a_timeout = !self.joiner.claim(seq);
-                        self.status.joiner_notified();
                     }
                     false
                 }
@@ -305,7 +312,10 @@ mod models {
             let shared = Shared::new();
             let body = {
                 let shared = shared.clone();
-                loom::thread::spawn(move || shared.complete())
+                loom::thread::spawn(move || {
+                    shared.complete();
+                    assert!(!shared.status.release_completed(), "the handle has the other one");
+                })
             };
             let seq = shared.joiner.begin();
             // SAFETY: as above.
@@ -346,7 +356,7 @@ mod models {
                 let shared = shared.clone();
                 loom::thread::spawn(move || {
                     let dropped = shared.complete();
-                    (dropped, shared.status.release_ref())
+                    (dropped, shared.status.release_completed())
                 })
             };
             let owned = match shared.status.release_interest() {

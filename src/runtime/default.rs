@@ -8,14 +8,21 @@ use std::sync::Arc;
 
 static DEFAULT: OnceCell<Arc<Shared>> = OnceCell::new();
 
-/// The runtime of the calling coroutine, or else the default one, which this starts if need be.
+/// Calls `f` with the runtime of the calling coroutine, or else with the default one, which this
+/// starts if need be. `f` must not park.
 ///
 /// # Errors
 ///
-/// The system refuses its threads or memory. The next call tries again.
-pub(crate) fn current_or_default() -> io::Result<Arc<Shared>> {
-    if let Some(current) = sched::current_shared() {
-        return Ok(current);
+/// What `f` says; or the system refuses the default runtime its threads or memory, and the next
+/// call tries again.
+pub(crate) fn with_current_or_default<R>(
+    f: impl FnOnce(&Arc<Shared>) -> io::Result<R>,
+) -> io::Result<R> {
+    let mut f = Some(f);
+    let here = sched::with_shared(|shared| f.take().map(|f| f(shared)));
+    match (here.flatten(), f) {
+        (Some(result), _) => result,
+        (None, Some(f)) => f(DEFAULT.get_or_try_init(|| Builder::new().build_shared())?),
+        (None, None) => unreachable!("whoever took the closure has called it"),
     }
-    DEFAULT.get_or_try_init(|| Builder::new().build_shared()).cloned()
 }

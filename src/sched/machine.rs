@@ -2,8 +2,8 @@
 
 #![expect(unsafe_code, reason = "switches to coroutines and owns their resident part")]
 
-use crate::coroutine::{self, Coroutine, Header, Resumed, Switch};
-use crate::park::{Outcome, ParkRequest, Ticket};
+use crate::coroutine::{self, Coroutine, Header, Resident, Resumed, Switch};
+use crate::park::{Outcome, ParkRequest, Ticket, WaitReason};
 use crate::protocol::sleep::Wakeup;
 use crate::sched::processor::{Activity, Processor, bump};
 use crate::sched::shared::Shared;
@@ -25,6 +25,11 @@ use std::time::Duration;
 const GLOBAL_EVERY: u32 = 61;
 /// Every so many schedules inbox and timers are looked at although there is work.
 const INBOX_EVERY: u32 = 16;
+/// Every so many schedules the clock is looked at although there is work, to see whether to poll.
+const CLOCK_EVERY: u32 = 64;
+/// How old the last poll must be for another one while there is work, in nanoseconds. When
+/// schedules are few and long, sysmon asks for one instead.
+const POLL_AFTER: u64 = 20_000;
 /// How many times in a row what was just made ready may run before the queue.
 const STREAK: u32 = 8;
 /// Operations that may succeed without parking before their coroutine yields.
@@ -59,11 +64,15 @@ pub(crate) struct Machine {
     /// The first of the residents, who are linked through their headers.
     residents: Cell<*const Header>,
     resident_count: Cell<usize>,
+    /// Residents that wait for other coroutines to end.
+    joining: Cell<usize>,
     schedules: Cell<u32>,
     streak: Cell<u32>,
     budget: Cell<u32>,
     /// Spawns to let pass before the next futile wake.
     patience: Cell<u32>,
+    /// When the poller was last asked although there was work.
+    polled_at: Cell<u64>,
     searching: Cell<bool>,
     cancelled_all: Cell<bool>,
     random: Rng,
@@ -84,10 +93,12 @@ pub(super) fn run(shared: Arc<Shared>, processor: Arc<Processor>, runq: Worker<C
         timers: RefCell::new(Timers::new()),
         residents: Cell::new(ptr::null()),
         resident_count: Cell::new(0),
+        joining: Cell::new(0),
         schedules: Cell::new(0),
         streak: Cell::new(0),
         budget: Cell::new(BUDGET),
         patience: Cell::new(0),
+        polled_at: Cell::new(0),
         searching: Cell::new(false),
         cancelled_all: Cell::new(false),
         random: Rng::new(processor.number as u64 + 1),
@@ -121,6 +132,8 @@ impl Machine {
         // SAFETY: this is its home, and it is in no queue.
         let resident = unsafe { shared_part.resident() };
         resident.deadline.set(u64::MAX);
+        self.count_joining(resident, false);
+        resident.reason.set(WaitReason::None);
         self.budget.set(BUDGET);
         self.note_running(shared_part);
         loop {
@@ -159,6 +172,7 @@ impl Machine {
         // SAFETY: this is its home.
         let resident = unsafe { shared_part.resident() };
         resident.reason.set(request.reason);
+        self.count_joining(resident, true);
         if self.processor.activity() != Activity::Running {
             // Parking ends a `block_in_place`.
             self.processor.set_activity(Activity::Running);
@@ -176,6 +190,8 @@ impl Machine {
         // comes back through a queue.
         let retracted = shared_part.park.retract(seq);
         if retracted {
+            self.count_joining(resident, false);
+            resident.reason.set(WaitReason::None);
             resident.deadline.set(u64::MAX);
             resident.outcome.set(Outcome::Woken);
         }
@@ -207,7 +223,8 @@ impl Machine {
             // SAFETY: and this is their home.
             unsafe { first.resident() }.previous.set(header.as_ptr());
         }
-        self.count_residents(self.resident_count.get() + 1);
+        self.resident_count.set(self.resident_count.get() + 1);
+        self.publish_residents();
     }
 
     /// Takes back what a coroutine had that has run to its end.
@@ -237,7 +254,8 @@ impl Machine {
                 next.resident().previous.set(previous);
             }
         }
-        self.count_residents(self.resident_count.get() - 1);
+        self.resident_count.set(self.resident_count.get() - 1);
+        self.publish_residents();
         bump(&self.processor.counters.finished);
         if coroutine.header().name.is_some() {
             // Sysmon reads the name of what runs under this lock.
@@ -245,15 +263,32 @@ impl Machine {
             watch.named.store(ptr::null_mut(), Ordering::Release);
             drop(watch.naming.lock().unwrap_or_else(PoisonError::into_inner));
         }
-        drop(coroutine);
+        coroutine.release_completed();
         if self.shared.is_stopping() {
             self.shared.finish_if_empty();
         }
     }
 
-    fn count_residents(&self, count: usize) {
-        self.resident_count.set(count);
-        self.processor.counters.residents.store(count, Ordering::Relaxed);
+    /// A resident begins (`true`) or ceases to wait for others to end.
+    #[inline]
+    fn count_joining(&self, resident: &Resident, begins: bool) {
+        if matches!(resident.reason.get(), WaitReason::Join | WaitReason::Scope) {
+            let joining = self.joining.get();
+            self.joining.set(if begins { joining + 1 } else { joining - 1 });
+            self.publish_residents();
+        }
+    }
+
+    /// Residents as they count for placement.
+    #[inline]
+    fn burden(&self) -> usize {
+        self.resident_count.get() - self.joining.get()
+    }
+
+    fn publish_residents(&self) {
+        let counters = &self.processor.counters;
+        counters.residents.store(self.resident_count.get(), Ordering::Relaxed);
+        counters.burden.store(self.burden(), Ordering::Relaxed);
     }
 
     /// Tells sysmon what runs here: stores only.
@@ -302,7 +337,9 @@ impl Machine {
         loop {
             let schedules = self.schedules.get().wrapping_add(1);
             self.schedules.set(schedules);
-            if schedules.is_multiple_of(INBOX_EVERY) {
+            if schedules.is_multiple_of(INBOX_EVERY)
+                || self.processor.watch.nudge.load(Ordering::Relaxed)
+            {
                 self.look_around(schedules);
             }
             if schedules.is_multiple_of(GLOBAL_EVERY)
@@ -355,8 +392,14 @@ impl Machine {
     #[cold]
     fn look_around(&self, schedules: u32) {
         self.take_inbox();
-        if schedules.is_multiple_of(8 * INBOX_EVERY) {
-            self.poll(Some(Duration::ZERO));
+        let nudged = self.processor.watch.nudge.load(Ordering::Relaxed);
+        if nudged || schedules.is_multiple_of(CLOCK_EVERY) {
+            let now = self.shared.now();
+            if nudged || now.saturating_sub(self.polled_at.get()) >= POLL_AFTER {
+                self.processor.watch.nudge.store(false, Ordering::Relaxed);
+                self.polled_at.set(now);
+                self.poll(Some(Duration::ZERO));
+            }
             self.look_after_stop();
         }
         self.fire_timers();
@@ -398,39 +441,50 @@ impl Machine {
 
     /// Decides where an unstarted coroutine lives. `None`: it was sent to another machine.
     ///
-    /// A started coroutine stays, so a start is the only occasion to spread load. What ends
-    /// without parking adds nothing to the count that decides.
+    /// A started coroutine stays, so a start is the only occasion to spread load: it goes to the
+    /// machine with the fewest residents if this one has clearly more. What ends without parking
+    /// adds nothing to that count, and one that waits in `join` does not count while it does: it
+    /// is a stack frame of those it waits for, and a fork-join would otherwise send half of its
+    /// tiny tasks across.
     #[inline]
     fn place(&self, coroutine: Coroutine) -> Option<Coroutine> {
-        let here = self.resident_count.get();
+        let here = self.burden();
         if here <= self.shared.config.slack {
             return Some(coroutine);
         }
         self.place_elsewhere(coroutine, here)
     }
 
+    #[cold]
     fn place_elsewhere(&self, coroutine: Coroutine, here: usize) -> Option<Coroutine> {
-        let slack = self.shared.config.slack;
         let here = here.saturating_add(self.processor.starts.len());
-        let target = self.with_peers(|peers| self.least_loaded(peers, here.saturating_sub(slack)));
-        let Some(target) = target else { return Some(coroutine) };
-        bump(&self.processor.counters.pushed);
-        target.starts.push(coroutine);
-        if target.sleep.wake() {
-            target.driver.interrupt();
-        }
-        None
+        let below = here.saturating_sub(self.shared.config.slack);
+        self.with_peers(|peers| match self.least_loaded(peers, below) {
+            Some(target) => {
+                bump(&self.processor.counters.pushed);
+                send_start(target, coroutine);
+                None
+            }
+            None => Some(coroutine),
+        })
     }
 
-    /// The machine with the fewest residents, if it has fewer than `below`.
-    fn least_loaded(&self, peers: &[Arc<Processor>], below: usize) -> Option<Arc<Processor>> {
+    /// The other machine with the fewest residents, if it has fewer than `below`.
+    fn least_loaded<'a>(
+        &self,
+        peers: &'a [Arc<Processor>],
+        below: usize,
+    ) -> Option<&'a Arc<Processor>> {
         /// Beyond this many, a sample decides (Mitzenmacher, *The Power of Two Choices*, 2001).
         const SCAN: usize = 8;
         let sampled = peers.len() > SCAN;
         let mut best: Option<(usize, &Arc<Processor>)> = None;
         for index in 0..peers.len().min(SCAN) {
             let peer = &peers[if sampled { self.random.below(peers.len()) } else { index }];
-            if peer.surplus || peer.watch.stuck.load(Ordering::Relaxed) {
+            if peer.surplus
+                || Arc::ptr_eq(peer, &self.processor)
+                || peer.watch.stuck.load(Ordering::Relaxed)
+            {
                 continue;
             }
             let load = peer.load();
@@ -438,7 +492,7 @@ impl Machine {
                 best = Some((load, peer));
             }
         }
-        best.map(|(_, peer)| peer.clone()).filter(|peer| !Arc::ptr_eq(peer, &self.processor))
+        best.map(|(_, peer)| peer)
     }
 
     fn with_peers<R>(&self, look: impl FnOnce(&[Arc<Processor>]) -> R) -> R {
@@ -532,6 +586,9 @@ impl Machine {
             bump(&processor.counters.sleeps);
             self.poll(timeout);
             processor.set_activity(Activity::Running);
+            if processor.watch.settle.swap(false, Ordering::Relaxed) {
+                self.cache.borrow_mut().settle();
+            }
         }
         self.shared.idle.end_sleep();
         if processor.sleep.end() == Wakeup::Searcher {
@@ -665,12 +722,10 @@ impl Machine {
     /// at once.
     fn spread(&self, coroutine: Coroutine) {
         let load = self.processor.load();
-        let target = self.with_peers(|peers| self.least_loaded(peers, load));
-        let target = target.as_ref().unwrap_or(&self.processor);
-        target.starts.push(coroutine);
-        if target.sleep.wake() {
-            target.driver.interrupt();
-        }
+        self.with_peers(|peers| {
+            let target = self.least_loaded(peers, load).unwrap_or(&self.processor);
+            send_start(target, coroutine);
+        });
     }
 
     /// Reserves what a coroutine of this class will need to start.
@@ -764,6 +819,14 @@ impl Machine {
         while processor.pins.load(Ordering::Acquire) != 0 {
             std::thread::yield_now();
         }
+    }
+}
+
+/// Sends a coroutine to a machine where it is to start.
+fn send_start(target: &Processor, coroutine: Coroutine) {
+    target.starts.push(coroutine);
+    if target.sleep.wake() {
+        target.driver.interrupt();
     }
 }
 

@@ -11,7 +11,7 @@ use crossbeam_utils::CachePadded;
 use std::panic::Location;
 use std::ptr;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 /// What a processor's machine is doing, for the watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +61,11 @@ pub(crate) struct Watch {
     /// before it lets a named one go.
     pub(crate) naming: Mutex<()>,
     /// Set by sysmon: nothing is to be sent here to start.
-    pub(crate) stuck: std::sync::atomic::AtomicBool,
+    pub(crate) stuck: AtomicBool,
+    /// Set by sysmon: the machine has not polled for long, and is to at its next schedule.
+    pub(crate) nudge: AtomicBool,
+    /// Set by sysmon: the machine is to give back what it keeps at hand, since nothing is going on.
+    pub(crate) settle: AtomicBool,
 }
 
 /// Written by the machine alone.
@@ -71,6 +75,8 @@ pub(crate) struct Counters {
     pub(crate) finished: AtomicU64,
     /// Started here and not ended.
     pub(crate) residents: AtomicUsize,
+    /// Those of them that do not wait in `join`: what counts when a start is placed.
+    pub(crate) burden: AtomicUsize,
     pub(crate) steals: AtomicU64,
     pub(crate) pushed: AtomicU64,
     pub(crate) polls: AtomicU64,
@@ -110,7 +116,9 @@ impl Processor {
                 spawned_at: AtomicPtr::new(ptr::null_mut()),
                 ready: AtomicUsize::new(0),
                 naming: Mutex::new(()),
-                stuck: std::sync::atomic::AtomicBool::new(false),
+                stuck: AtomicBool::new(false),
+                nudge: AtomicBool::new(false),
+                settle: AtomicBool::new(false),
             }),
             counters: CachePadded::default(),
             next_start: CachePadded::new(AtomicPtr::new(ptr::null_mut())),
@@ -118,10 +126,10 @@ impl Processor {
         (processor, runq)
     }
 
-    /// Residents, and coroutines on their way here to become such.
+    /// Residents that do not just wait for others to end, and coroutines on their way here.
     #[inline]
     pub(crate) fn load(&self) -> usize {
-        self.counters.residents.load(Ordering::Relaxed) + self.starts.len()
+        self.counters.burden.load(Ordering::Relaxed) + self.starts.len()
     }
 
     pub(crate) fn activity(&self) -> Activity {

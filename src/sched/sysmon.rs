@@ -26,10 +26,14 @@ const NAP: Duration = Duration::from_micros(20);
 const LONG_NAP: Duration = Duration::from_millis(10);
 /// Naps without anything to do before they get longer.
 const PATIENT_NAPS: u32 = 50;
-/// Idle long naps before the watch sleeps without limit.
-const IDLE_NAPS: u32 = 10;
+/// Idle naps in a row before the machines give back what they keep at hand, and before the watch
+/// sleeps without limit. Naps are long by then.
+const SETTLE_NAPS: u32 = PATIENT_NAPS + 20;
+const IDLE_NAPS: u32 = PATIENT_NAPS + 30;
 /// How long a machine may run one coroutine before its work is retaken (Go's time slice).
 const RETAKE_AFTER: Duration = Duration::from_millis(10);
+/// How long a machine may go without a poll before it is nudged.
+const NUDGE_AFTER: Duration = Duration::from_millis(1);
 /// How often caches and stacks are looked after.
 const UPKEEP_EVERY: Duration = Duration::from_millis(50);
 
@@ -129,6 +133,9 @@ struct Seen {
     since: Instant,
     /// The stall is reported when it has lasted this long; doubles with each report.
     report_at: Duration,
+    polls: u64,
+    /// When the number of polls last changed.
+    polled: Instant,
 }
 
 impl Watcher {
@@ -145,6 +152,7 @@ impl Watcher {
         let mut nap = NAP;
         let mut quiet = 0;
         let mut idle = 0;
+        let mut schedules = 0;
         while !self.shared.is_finished() {
             self.shared.sysmon.nap(nap);
             let retaken = self.look();
@@ -154,8 +162,13 @@ impl Watcher {
                 quiet if quiet <= PATIENT_NAPS => nap,
                 _ => (nap * 2).min(LONG_NAP),
             };
-            idle = if self.all_idle() && !self.upkeep_pending { idle + 1 } else { 0 };
-            if idle >= IDLE_NAPS && nap == LONG_NAP {
+            let total = self.schedules();
+            let same = std::mem::replace(&mut schedules, total) == total;
+            idle = if same && all_idle(&self.shared) { idle + 1 } else { 0 };
+            if idle == SETTLE_NAPS {
+                self.settle();
+            }
+            if idle >= IDLE_NAPS && !self.upkeep_pending {
                 let shared = &self.shared;
                 let busy = || shared.is_finished() || !all_idle(shared);
                 shared.sysmon.sleep(busy);
@@ -165,8 +178,19 @@ impl Watcher {
         }
     }
 
-    fn all_idle(&self) -> bool {
-        all_idle(&self.shared)
+    fn schedules(&self) -> u64 {
+        let of = |p: &Arc<Processor>| p.watch.schedules.load(Ordering::Relaxed);
+        self.shared.processors().iter().map(of).sum()
+    }
+
+    /// Nothing is going on: every machine is to give back the stacks that it keeps at hand, so
+    /// that the upkeep can return their memory.
+    fn settle(&mut self) {
+        for processor in self.shared.processors().iter() {
+            processor.watch.settle.store(true, Ordering::Relaxed);
+            processor.driver.interrupt();
+        }
+        self.upkeep_pending = true;
     }
 
     /// One look at everything. Whether something was retaken.
@@ -185,6 +209,7 @@ impl Watcher {
                 Activity::BlockInPlace => stuck_for > Duration::ZERO,
             };
             processor.watch.stuck.store(stuck, Ordering::Relaxed);
+            self.nudge(processor, now);
             waiting |= processor.has_stealable() && (stuck || stuck_for > Duration::ZERO);
             if !stuck {
                 able += 1;
@@ -209,14 +234,25 @@ impl Watcher {
         retaken
     }
 
+    /// Sees to it that a machine whose schedules are few and long polls now and then.
+    fn nudge(&mut self, processor: &Processor, now: Instant) {
+        let polls = processor.counters.polls.load(Ordering::Relaxed);
+        let Some(seen) = self.seen.get_mut(&processor.number) else { return };
+        if seen.polls != polls || processor.activity() == Activity::Idle {
+            (seen.polls, seen.polled) = (polls, now);
+        } else if now - seen.polled >= NUDGE_AFTER {
+            processor.watch.nudge.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// How long the processor has not scheduled.
     fn stuck_for(&mut self, processor: &Processor, now: Instant) -> Duration {
         let schedules = processor.watch.schedules.load(Ordering::Relaxed);
         let first_report = self.shared.config.stall_after;
-        let fresh = Seen { schedules, since: now, report_at: first_report };
+        let fresh = Seen { schedules, since: now, report_at: first_report, polls: 0, polled: now };
         let seen = self.seen.entry(processor.number).or_insert(fresh);
         if seen.schedules != schedules || processor.activity() == Activity::Idle {
-            *seen = Seen { schedules, since: now, report_at: first_report };
+            (seen.schedules, seen.since, seen.report_at) = (schedules, now, first_report);
         }
         now - seen.since
     }

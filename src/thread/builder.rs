@@ -123,14 +123,15 @@ impl Builder {
         F: FnOnce() -> T + Send + 'scope,
         T: Send + 'scope,
     {
-        let runtime = runtime::current_or_default()?;
         let mut spawn = self.into_spawn(Location::caller())?;
         let count = scope.count();
         count.one_more();
         spawn.scope = Some(count.clone());
         // SAFETY: closure and result are `Send`, and the scope waits until the coroutine, which it
         // counts, has dropped what it borrows.
-        match unsafe { sched::spawn(&runtime, spawn, f) } {
+        let spawned =
+            runtime::with_current_or_default(|runtime| unsafe { sched::spawn(runtime, spawn, f) });
+        match spawned {
             Ok(coroutine) => Ok(ScopedJoinHandle::new(JoinInner::new(coroutine))),
             Err(error) => {
                 count.one_finished(false);
@@ -181,9 +182,9 @@ impl Builder {
         F: FnOnce() -> T + Send,
         T: Send,
     {
-        let runtime = runtime::current_or_default()?;
+        let spawned_at = Location::caller();
         // SAFETY: the caller's promise.
-        unsafe { self.spawn_at(&runtime, Location::caller(), f) }
+        runtime::with_current_or_default(|runtime| unsafe { self.spawn_at(runtime, spawned_at, f) })
     }
 
     /// Spawns in a given runtime.

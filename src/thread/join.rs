@@ -9,6 +9,8 @@ use crate::thread::{Result, Thread};
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::ptr;
 use std::sync::Arc;
 
 /// The part that all join handles share: a claim to one coroutine's result.
@@ -63,7 +65,12 @@ impl<T> JoinInner<T> {
                 unwind_cancelled();
             }
         }
-        self.take().expect("a completed coroutine has left its result")
+        let result = self.take().expect("a completed coroutine has left its result");
+        // Nothing is left to give up but the reference.
+        let mut handle = ManuallyDrop::new(self);
+        // SAFETY: the handle is not dropped, and not used after this.
+        unsafe { ptr::drop_in_place(&raw mut handle.thread) };
+        result
     }
 
     /// The result of a completed coroutine, the first time.

@@ -8,6 +8,7 @@ use std::ptr::NonNull;
 use std::time::{Duration, Instant};
 
 /// Lets others run, then goes on. On a plain OS thread, the system's yield.
+#[inline]
 pub fn yield_now() {
     sched::yield_now();
 }
@@ -22,6 +23,7 @@ pub fn yield_now() {
 /// sleeper.thread().unpark();
 /// sleeper.join().unwrap();
 /// ```
+#[inline]
 pub fn park() {
     park_until(None);
 }
@@ -32,6 +34,7 @@ pub fn park_timeout(timeout: Duration) {
     park_until(Some(timeout));
 }
 
+#[inline]
 fn park_until(timeout: Option<Duration>) {
     let deadline = timeout.and_then(park::deadline_after);
     let Some(coroutine) = sched::current_coroutine() else { return park_os(deadline) };
