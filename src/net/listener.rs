@@ -180,7 +180,7 @@ impl TcpListener {
     ///
     /// let listener = TcpListener::bind("127.0.0.1:0")?;
     /// let clients = [(); 3].map(|()| TcpStream::connect(listener.local_addr().unwrap()).unwrap());
-    /// for (stream, client) in listener.incoming().zip(&clients) {
+    /// for (client, stream) in clients.iter().zip(listener.incoming()) {
     ///     assert_eq!(stream?.peer_addr()?, client.local_addr()?);
     /// }
     /// # Ok::<(), std::io::Error>(())
