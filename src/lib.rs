@@ -27,10 +27,10 @@
 //! # }
 //! ```
 //!
-//! - [`spawn`], [`thread`]: coroutines; [`go!`] is sugar.
-//! - [`net`]: sockets.
-//! - [`blocking`], [`block_in_place`]: for what can only block.
-//! - [`Builder`], [`Runtime`]: a runtime of one's own; the first `spawn` starts a default one.
+//! - [`spawn`](crate::spawn()) and [`thread`] for coroutines, with [`go!`] as sugar;
+//! - [`net`] for sockets;
+//! - [`blocking`](crate::blocking()) and [`block_in_place`] for what can only block;
+//! - [`Builder`] and [`Runtime`] for a runtime of one's own: the first `spawn` starts a default one.
 //!
 //! Everything that blocks can be called from plain OS threads too, and blocks those.
 //!

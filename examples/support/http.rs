@@ -45,8 +45,9 @@ pub(crate) fn serve(stream: &TcpStream) -> io::Result<()> {
             match parse(input.pending()) {
                 Parsed::Request(request) => {
                     respond(&request, &mut output);
-                    input.start += request.length;
-                    if !request.keep_alive {
+                    let Request { length, keep_alive, .. } = request;
+                    input.start += length;
+                    if !keep_alive {
                         return finish(stream, &output);
                     }
                     if output.len() >= FLUSH_AT {

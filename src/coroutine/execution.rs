@@ -63,10 +63,28 @@ pub(crate) fn unwind_exited() -> ! {
     panic::resume_unwind(Box::new(Exited { _private: () }))
 }
 
+/// Runs destructors on the coroutine that is running, if any, and keeps cancellations off their
+/// waits.
+pub(crate) fn shielded<R>(running: Option<&Header>, f: impl FnOnce() -> R) -> R {
+    struct Shield<'a>(&'a Header, bool);
+
+    impl Drop for Shield<'_> {
+        fn drop(&mut self) {
+            // SAFETY: the coroutine runs, on its home.
+            unsafe { self.0.resident() }.shielded.set(self.1);
+        }
+    }
+
+    // SAFETY: as above.
+    let _shield =
+        running.map(|header| Shield(header, unsafe { header.resident() }.shielded.replace(true)));
+    f()
+}
+
 /// Runs a destructor of a result that nobody claimed. If it panics, the process aborts, as std
 /// does for threads: there is nobody to give that panic to.
-pub(crate) fn abort_on_unwind(f: impl FnOnce()) {
-    if panic::catch_unwind(AssertUnwindSafe(f)).is_err() {
+pub(crate) fn abort_on_unwind(running: Option<&Header>, f: impl FnOnce()) {
+    if panic::catch_unwind(AssertUnwindSafe(|| shielded(running, f))).is_err() {
         eprintln!("fatal runtime error: thread result panicked on drop, aborting");
         std::process::abort();
     }
@@ -106,7 +124,8 @@ pub(crate) unsafe fn entry(header: NonNull<Header>, suspender: Suspender) {
 /// Runs a body, or only drops it if its coroutine was cancelled before it began.
 pub(super) fn run<F: FnOnce() -> T, T>(header: &Header, body: F) -> std::thread::Result<T> {
     if header.status.is_cancelled() {
-        let dropped = panic::catch_unwind(AssertUnwindSafe(|| drop(body)));
+        let dropped =
+            panic::catch_unwind(AssertUnwindSafe(|| shielded(Some(header), || drop(body))));
         let cancelled: Box<dyn Any + Send> = Box::new(Cancelled { _private: () });
         return Err(dropped.err().unwrap_or(cancelled));
     }
@@ -118,7 +137,7 @@ pub(super) fn run<F: FnOnce() -> T, T>(header: &Header, body: F) -> std::thread:
 pub(super) fn complete(header: &Header, discard: impl FnOnce()) -> bool {
     match header.status.try_complete() {
         Completion::Unclaimed => {
-            abort_on_unwind(discard);
+            abort_on_unwind(Some(header), discard);
             header.status.complete_unclaimed();
             true
         }

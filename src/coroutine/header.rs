@@ -63,8 +63,13 @@ pub(crate) struct Resident {
     pub(crate) next: Cell<*const Header>,
     /// May only start on the machine it was spawned on.
     pub(crate) local: bool,
-    /// May be resumed by any machine, by its spawner's unsafe promise.
-    pub(crate) migrating: bool,
+    /// May be resumed by any machine, by its spawner's unsafe promise. Then "home" is wherever it
+    /// runs or was claimed, and the header's `home` names the runtime instead of a processor.
+    migrating: bool,
+    /// It runs destructors that no cancellation may cut short, since nothing could catch it.
+    pub(crate) shielded: Cell<bool>,
+    /// A migrating coroutine has been told of its cancellation.
+    pub(crate) told: Cell<bool>,
 }
 
 pub(crate) struct Vtable {
@@ -177,6 +182,8 @@ impl Coroutine {
                     next: Cell::new(ptr::null()),
                     local: seed.local,
                     migrating: seed.migrating,
+                    shielded: Cell::new(false),
+                    told: Cell::new(false),
                 },
                 link: AtomicPtr::new(ptr::null_mut()),
                 token: Token::new(),
@@ -276,11 +283,7 @@ impl Header {
     }
 
     pub(crate) fn is_migrating(&self) -> bool {
-        self.resident.migrating
-    }
-
-    pub(crate) fn class(&self) -> Class {
-        self.resident.class
+        self.resident.is_migrating()
     }
 
     /// The processor where it lives, once it has started.
@@ -306,6 +309,11 @@ impl Header {
 }
 
 impl Resident {
+    #[inline]
+    pub(crate) fn is_migrating(&self) -> bool {
+        cfg!(feature = "migrating") && self.migrating
+    }
+
     /// # Safety
     ///
     /// Called by the machine that runs the coroutine, with no other use of the switch alive.

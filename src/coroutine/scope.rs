@@ -60,7 +60,7 @@ impl ScopeCount {
                 *owner = Some(ticket);
                 true
             });
-            debug_assert_eq!(outcome, Outcome::Woken);
+            debug_assert!(matches!(outcome, Outcome::Woken | Outcome::Interrupted));
         }
         // The last one may still hold the lock; nothing of the scope's may go before it has left.
         self.owner.lock().unwrap_or_else(PoisonError::into_inner).take();

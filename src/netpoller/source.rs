@@ -161,7 +161,9 @@ impl Source {
         }
         match outcome {
             Outcome::Cancelled => unwind_cancelled(),
-            _ => Ok(false),
+            Outcome::TimedOut => Ok(false),
+            // A look more than needed does no harm.
+            Outcome::Woken | Outcome::Interrupted => Ok(true),
         }
     }
 }

@@ -39,6 +39,9 @@ pub(crate) enum Outcome {
     /// Its coroutine is being cancelled. The caller cleans up and then calls
     /// [`crate::coroutine::unwind_cancelled`].
     Cancelled,
+    /// A cancellation came that must not unwind from here. Whatever was published still stands;
+    /// the caller cleans up as after a timeout, and waits again.
+    Interrupted,
 }
 
 /// Whether a cancellation may end a wait.
@@ -194,7 +197,11 @@ where
 
     // SAFETY: this function runs on that coroutine.
     let header = unsafe { coroutine.as_ref() };
-    if header.status.is_cancelled() && cancel == Cancel::Deliver && !std::thread::panicking() {
+    // SAFETY: so this is its home.
+    let resident = unsafe { header.resident() };
+    let may_unwind =
+        || cancel == Cancel::Deliver && !resident.shielded.get() && !std::thread::panicking();
+    if header.status.is_cancelled() && may_unwind() {
         // Each delivery lets others run, so that a loop that swallows them cannot hog its home.
         sched::yield_now();
         return Outcome::Cancelled;
@@ -212,14 +219,14 @@ where
         // The panic in progress cannot leave this thread: the thread waits with it.
         return os::park(deadline, |ticket| publish.take().is_some_and(|publish| publish(ticket)));
     }
-    // SAFETY: the coroutine runs again, at home.
-    let outcome = unsafe { header.resident() }.outcome.replace(Outcome::Woken);
+    let outcome = resident.outcome.replace(Outcome::Woken);
     // A publication that was never called would still own what it captured.
     mem::drop(publish);
-    if outcome == Outcome::Cancelled && cancel == Cancel::Defer {
-        return Outcome::Woken;
+    match outcome {
+        // A destructor of a coroutine that unwinds already, or a wait that must go on.
+        Outcome::Cancelled if !may_unwind() => Outcome::Interrupted,
+        outcome => outcome,
     }
-    outcome
 }
 
 /// The instant `timeout` from now; `None` for one that is beyond the clock's reach: never.

@@ -68,9 +68,8 @@ pub(super) fn park(deadline: Option<Instant>, publish: impl FnOnce(Ticket) -> bo
     let seq = parker.word.begin();
     let address = NonNull::new(Arc::as_ptr(&parker).cast_mut()).expect("an Arc is not null");
     let ticket = Ticket { target: Target::Thread(address), seq };
-    let outcome = if !publish(ticket) && parker.word.retract(seq) {
-        Outcome::Woken
-    } else if parker.block(deadline) {
+    let needless = !publish(ticket) && parker.word.retract(seq);
+    let outcome = if needless || parker.block(deadline) {
         Outcome::Woken
     } else if parker.word.claim(seq) {
         Outcome::TimedOut

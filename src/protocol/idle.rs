@@ -40,8 +40,7 @@ impl Idle {
     pub(crate) fn claim_wake(&self) -> bool {
         fence(Ordering::SeqCst);
         let word = self.0.load(Ordering::Relaxed);
-        word >= SLEEPER
-            && word < SEARCHER
+        (SLEEPER..SEARCHER).contains(&word)
             && self
                 .0
                 .compare_exchange(word, word + SEARCHER, Ordering::AcqRel, Ordering::Relaxed)

@@ -88,7 +88,7 @@ impl ParkWord {
     }
 
     /// Whether a wait is open that nobody has claimed.
-    #[inline]
+    #[cfg(test)]
     pub(crate) fn is_waiting(&self) -> bool {
         self.0.load(Ordering::Acquire) & STATE == WAITING
     }

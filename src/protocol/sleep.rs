@@ -86,10 +86,6 @@ impl Sleep {
     fn turn(&self, to: u32) -> bool {
         self.0.compare_exchange(ASLEEP, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
-
-    pub(crate) fn is_asleep(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == ASLEEP
-    }
 }
 
 #[cfg(all(test, loom))]

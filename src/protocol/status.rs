@@ -67,7 +67,7 @@ pub(crate) enum Released {
 impl Status {
     /// A coroutine with two references: the scheduler's and the join handle's.
     pub(crate) fn new() -> Self {
-        Status(AtomicUsize::new(2 * REF_ONE | JOIN_INTEREST))
+        Status(AtomicUsize::new((2 * REF_ONE) | JOIN_INTEREST))
     }
 
     // Completion: called by the coroutine itself.

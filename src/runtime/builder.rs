@@ -4,7 +4,7 @@ use crate::blocking::BlockingPool;
 use crate::coroutine;
 use crate::netpoller::PollDriver;
 use crate::runtime::Runtime;
-use crate::sched::{Config, Driver, Shared, Stall};
+use crate::sched::{Config, Driver, OnStall, Shared, Stall};
 use crate::stack::{self, Class, DEFAULT_STACK_SIZE, GuardStrategy, StackOptions, Stacks, Trim};
 use std::fmt;
 use std::io;
@@ -49,7 +49,7 @@ pub struct Builder {
     name: Option<String>,
     max_blocking_threads: Option<usize>,
     stall_after: Option<Duration>,
-    on_stall: Option<Box<dyn Fn(&Stall) + Send + Sync>>,
+    on_stall: Option<OnStall>,
     guard: Option<crate::GuardKind>,
     slack: Option<usize>,
 }
@@ -192,12 +192,10 @@ impl Builder {
 
 fn guard_from_environment() -> io::Result<Option<GuardStrategy>> {
     let Ok(guard) = std::env::var("PIRN_STACK_GUARD") else { return Ok(None) };
-    match guard.as_str() {
-        "madvise" => Ok(Some(GuardStrategy::Madvise)),
-        "uffd" => Ok(Some(GuardStrategy::Userfault)),
-        "mprotect" => Ok(Some(GuardStrategy::Mprotect)),
-        _ => Err(invalid(format!("PIRN_STACK_GUARD is {guard:?}: not madvise, uffd or mprotect"))),
-    }
+    let named = GuardStrategy::named(&guard).map(Some);
+    named.ok_or_else(|| {
+        invalid(format!("PIRN_STACK_GUARD is {guard:?}: not madvise, uffd or mprotect"))
+    })
 }
 
 /// A number from the environment; `None` if the variable is not set.

@@ -14,6 +14,7 @@ use crate::util::rng::Rng;
 use crossbeam_deque::{Steal, Worker};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -146,7 +147,11 @@ impl Machine {
                 Resumed::Suspended(word) if word.is_null() => {
                     // SAFETY: takes back the reference given up above.
                     let coroutine = unsafe { Coroutine::from_raw(header) };
-                    self.ready.borrow_mut().push_back(coroutine);
+                    if resident.is_migrating() {
+                        self.requeue(coroutine);
+                    } else {
+                        self.ready.borrow_mut().push_back(coroutine);
+                    }
                     return;
                 }
                 Resumed::Suspended(request) => {
@@ -177,8 +182,24 @@ impl Machine {
             // Parking ends a `block_in_place`.
             self.processor.set_activity(Activity::Running);
         }
+        let migrates = resident.is_migrating();
+        let _publishing = migrates.then(|| self.shared.migrants.begin_publishing());
         let seq = shared_part.park.begin();
-        if let Some(deadline) = request.deadline {
+        if migrates {
+            // SAFETY: the wait has not been published.
+            if unsafe { self.shared.migrants.must_not_wait(shared_part) }
+                && shared_part.park.retract(seq)
+            {
+                resident.outcome.set(Outcome::Cancelled);
+                return false;
+            }
+            if let Some(deadline) = request.deadline {
+                // SAFETY: the machine holds a reference, of which this is another.
+                let borrowed = ManuallyDrop::new(unsafe { Coroutine::from_raw(header) });
+                let when = self.shared.nanos(deadline);
+                self.shared.migrants.set_timer(when, Coroutine::clone(&borrowed), seq);
+            }
+        } else if let Some(deadline) = request.deadline {
             self.set_timer(header, self.shared.nanos(deadline));
         }
         let ticket = Ticket::for_coroutine(header, seq);
@@ -212,10 +233,17 @@ impl Machine {
         });
         // SAFETY: as above.
         unsafe { *resident.switch() = Some(switch) };
-        shared_part.set_home(&raw const *self.processor);
         if self.shared.is_stopping() {
             shared_part.status.cancel();
         }
+        if resident.is_migrating() {
+            shared_part.set_home(Arc::as_ptr(&self.shared).cast());
+            // SAFETY: the machine holds a reference, of which this is another.
+            let borrowed = ManuallyDrop::new(unsafe { Coroutine::from_raw(header) });
+            self.shared.migrants.insert(Coroutine::clone(&borrowed));
+            return;
+        }
+        shared_part.set_home(&raw const *self.processor);
         let first = self.residents.replace(header.as_ptr());
         resident.next.set(first);
         // SAFETY: residents are alive while they are linked.
@@ -240,6 +268,26 @@ impl Machine {
             cache.give(switch.into_stack());
             cache.uncredit(resident.class);
         }
+        if resident.is_migrating() {
+            self.shared.migrants.remove(coroutine.header());
+        } else {
+            self.unlink(resident);
+        }
+        bump(&self.processor.counters.finished);
+        if coroutine.header().name.is_some() {
+            // Sysmon reads the name of what runs under this lock.
+            let watch = &self.processor.watch;
+            watch.named.store(ptr::null_mut(), Ordering::Release);
+            drop(watch.naming.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        coroutine.release_completed();
+        if self.shared.is_stopping() {
+            self.shared.finish_if_empty();
+        }
+    }
+
+    /// A resident leaves, and its timer with it.
+    fn unlink(&self, resident: &Resident) {
         if let Some((key, _)) = resident.timer.take() {
             self.timers.borrow_mut().cancel(key);
         }
@@ -256,23 +304,13 @@ impl Machine {
         }
         self.resident_count.set(self.resident_count.get() - 1);
         self.publish_residents();
-        bump(&self.processor.counters.finished);
-        if coroutine.header().name.is_some() {
-            // Sysmon reads the name of what runs under this lock.
-            let watch = &self.processor.watch;
-            watch.named.store(ptr::null_mut(), Ordering::Release);
-            drop(watch.naming.lock().unwrap_or_else(PoisonError::into_inner));
-        }
-        coroutine.release_completed();
-        if self.shared.is_stopping() {
-            self.shared.finish_if_empty();
-        }
     }
 
     /// A resident begins (`true`) or ceases to wait for others to end.
     #[inline]
     fn count_joining(&self, resident: &Resident, begins: bool) {
-        if matches!(resident.reason.get(), WaitReason::Join | WaitReason::Scope) {
+        let joins = matches!(resident.reason.get(), WaitReason::Join | WaitReason::Scope);
+        if joins && !resident.is_migrating() {
             let joining = self.joining.get();
             self.joining.set(if begins { joining + 1 } else { joining - 1 });
             self.publish_residents();
@@ -449,7 +487,8 @@ impl Machine {
     #[inline]
     fn place(&self, coroutine: Coroutine) -> Option<Coroutine> {
         let here = self.burden();
-        if here <= self.shared.config.slack {
+        let started = cfg!(feature = "migrating") && !coroutine.header().home().is_null();
+        if here <= self.shared.config.slack || started {
             return Some(coroutine);
         }
         self.place_elsewhere(coroutine, here)
@@ -579,9 +618,10 @@ impl Machine {
                 let futile = self.shared.futile.load(Ordering::Relaxed);
                 self.shared.futile.store((futile + 1).min(MAX_FUTILE), Ordering::Relaxed);
             }
-            let next = self.timers.borrow().next();
-            let timeout =
-                next.map(|when| Duration::from_nanos(when.saturating_sub(self.shared.now())));
+            let next = self.timers.borrow().next().unwrap_or(u64::MAX);
+            let next = next.min(self.shared.migrants.next_timer());
+            let timeout = (next != u64::MAX)
+                .then(|| Duration::from_nanos(next.saturating_sub(self.shared.now())));
             processor.set_activity(Activity::Idle);
             bump(&processor.counters.sleeps);
             self.poll(timeout);
@@ -644,12 +684,13 @@ impl Machine {
     }
 
     fn fire_timers(&self) -> bool {
-        if self.timers.borrow().next().is_none() {
+        let migrants = &self.shared.migrants;
+        if self.timers.borrow().next().is_none() && migrants.next_timer() == u64::MAX {
             return false;
         }
         let now = self.shared.now();
+        let mut fired = migrants.fire(now);
         let mut timers = self.timers.borrow_mut();
-        let mut fired = false;
         while let Some((_, header)) = timers.pop_due(now) {
             // SAFETY: a resident's timer goes before the resident does.
             let shared_part = unsafe { header.as_ref() };
@@ -685,6 +726,14 @@ impl Machine {
             }
         } else {
             self.ready.borrow_mut().push_back(coroutine);
+        }
+    }
+
+    /// Queues a migrating coroutine, here but for anyone to take.
+    pub(super) fn requeue(&self, coroutine: Coroutine) {
+        self.runq.push(coroutine);
+        if self.shared.idle.sleepers() > 0 && self.shared.idle.searching() == 0 {
+            self.shared.wake_searcher();
         }
     }
 
@@ -785,6 +834,7 @@ impl Machine {
                 self.ready.borrow_mut().push_back(coroutine);
             }
         }
+        self.shared.migrants.cancel_all();
         self.shared.finish_if_empty();
     }
 

@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "reaches the machine through a thread-local pointer")]
 
 mod machine;
+mod migrants;
 mod processor;
 mod shared;
 mod sysmon;
@@ -10,7 +11,7 @@ mod tls;
 pub(crate) use machine::fresh_id;
 pub(crate) use processor::Processor;
 pub use shared::Stall;
-pub(crate) use shared::{Config, Driver, Shared};
+pub(crate) use shared::{Config, Driver, OnStall, Shared};
 
 use crate::coroutine::{self, Coroutine, Header, Seed};
 use crate::park::Outcome;
@@ -67,6 +68,9 @@ pub(crate) unsafe fn ready(coroutine: Coroutine, outcome: Outcome) {
     let header = coroutine.header();
     // SAFETY: until it is queued below, a claimed coroutine belongs to its claimant.
     unsafe { header.resident() }.outcome.set(outcome);
+    if header.is_migrating() {
+        return migrants::ready(coroutine);
+    }
     let home = header.home();
     let mut coroutine = Some(coroutine);
     with_machine(|machine| {

@@ -3,6 +3,7 @@
 use crate::blocking::BlockingPool;
 use crate::coroutine::{Coroutine, UnwindBank};
 use crate::protocol::idle::Idle;
+use crate::sched::migrants::Migrants;
 use crate::sched::processor::Processor;
 use crate::sched::sysmon::Sysmon;
 use crate::stack::{Class, Stacks};
@@ -15,6 +16,11 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// Told of stalls.
+pub(crate) type OnStall = Box<dyn Fn(&Stall) + Send + Sync>;
+/// Makes the outside world of the processor of that number.
+pub(crate) type MakeDriver = Box<dyn Fn(usize) -> io::Result<Box<dyn Driver>> + Send + Sync>;
+
 /// What a scheduler is built from.
 pub(crate) struct Config {
     pub(crate) workers: usize,
@@ -26,12 +32,12 @@ pub(crate) struct Config {
     pub(crate) slack: usize,
     /// How long a worker may run one coroutine before the stall watch speaks.
     pub(crate) stall_after: Duration,
-    pub(crate) on_stall: Option<Box<dyn Fn(&Stall) + Send + Sync>>,
+    pub(crate) on_stall: Option<OnStall>,
     pub(crate) max_surplus: usize,
     /// Where work goes that blocks its thread.
     pub(crate) blocking: BlockingPool,
     /// Makes the outside world of one processor.
-    pub(crate) driver: Box<dyn Fn(usize) -> io::Result<Box<dyn Driver>> + Send + Sync>,
+    pub(crate) driver: MakeDriver,
     /// What else is to be looked after now and then; says whether there is more to do.
     pub(crate) upkeep: Box<dyn Fn() -> bool + Send + Sync>,
 }
@@ -86,6 +92,7 @@ pub(crate) struct Shared {
     pub(crate) spawned_outside: CachePadded<AtomicU64>,
     /// Consecutive searches that found nothing, as a power of two of patience.
     pub(crate) futile: CachePadded<AtomicUsize>,
+    pub(crate) migrants: Migrants,
     processors: RwLock<Arc<[Arc<Processor>]>>,
     /// Changes with the list of processors.
     pub(crate) generation: CachePadded<AtomicUsize>,
@@ -107,7 +114,6 @@ pub(crate) struct Shared {
 pub(crate) struct Retired {
     pub(crate) spawned: u64,
     pub(crate) finished: u64,
-    pub(crate) surplus_started: u64,
 }
 
 impl Shared {
@@ -122,6 +128,7 @@ impl Shared {
             global: Injector::new(),
             spawned_outside: CachePadded::default(),
             futile: CachePadded::default(),
+            migrants: Migrants::new(),
             processors: RwLock::new(Arc::new([])),
             generation: CachePadded::default(),
             retired: Mutex::default(),

@@ -218,6 +218,7 @@ impl Watcher {
             stuck_workers += usize::from(!processor.surplus);
             // Its descriptors may be waited for by coroutines that live elsewhere.
             retaken |= processor.driver.poll(Some(Duration::ZERO)) > 0;
+            retaken |= self.shared.migrants.fire(self.shared.now());
             self.report(processor, stuck_for);
         }
         self.shared.sysmon.stuck.store(stuck_workers, Ordering::Relaxed);

@@ -29,10 +29,6 @@ impl Bits {
         self.len
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     pub(super) fn contains(&self, number: usize) -> bool {
         self.words[number / 64] & (1 << (number % 64)) != 0
     }
@@ -103,7 +99,7 @@ mod tests {
         assert!(bits.insert(1), "below where the search for the first had come");
         assert_eq!(bits.pop_first(), Some(1));
         assert_eq!(bits.pop_first(), Some(199));
-        assert!(bits.is_empty());
+        assert_eq!(bits.len(), 0);
         assert_eq!(bits.descending().next(), None);
     }
 }

@@ -74,6 +74,7 @@ impl Class {
     }
 
     /// Bytes that code on a stack can count on.
+    #[cfg(test)]
     pub(crate) const fn usable(self) -> usize {
         self.size() - GUARD - COLOURS * LINE
     }

@@ -28,8 +28,7 @@ pub(crate) use self::cache::Cache;
 pub(crate) use self::class::{Class, DEFAULT_STACK_SIZE};
 pub(crate) use self::guard::GuardStrategy;
 pub(crate) use self::handle::Stack;
-pub(crate) use self::overflow::{Describe, set_describe};
-pub(crate) use self::stats::{ClassStats, StackStats};
+pub(crate) use self::overflow::set_describe;
 pub(crate) use self::trim::Trim;
 
 use self::guard::Guards;

@@ -5,6 +5,7 @@
 use crate::coroutine::{Coroutine, abort_on_unwind, unwind_cancelled};
 use crate::park::{self, Cancel, Outcome, WaitReason};
 use crate::protocol::status::Released;
+use crate::sched;
 use crate::thread::{Result, Thread};
 use std::cell::UnsafeCell;
 use std::fmt;
@@ -91,7 +92,9 @@ impl<T> Drop for JoinInner<T> {
         if let (Some(scope), true) = (&header.scope, result.is_err()) {
             scope.note_panic();
         }
-        abort_on_unwind(|| drop(result));
+        let running = sched::current_coroutine();
+        // SAFETY: that coroutine is alive while this function runs on it.
+        abort_on_unwind(running.as_ref().map(|header| unsafe { header.as_ref() }), || drop(result));
     }
 }
 

@@ -1,0 +1,155 @@
+//! Migrating coroutines: started ones that any machine may resume.
+//!
+//! They are what the soundness contract excludes, so each is the choice of an `unsafe` spawn. They
+//! are nobody's residents: between two runs they are in a run queue, from which others steal, or
+//! parked. What residents have at home, these have here, under a lock: the list by which they are
+//! cancelled, and their timers, which any machine fires, and sysmon if one is stuck.
+
+#![expect(unsafe_code, reason = "claims coroutines, and keeps their runtime alive by its address")]
+
+use crate::coroutine::{Coroutine, Header};
+use crate::park::Outcome;
+use crate::protocol::park_word::Seq;
+use crate::sched::shared::Shared;
+use crate::sched::tls;
+use crate::timers::Timers;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+
+/// The migrating coroutines of one runtime.
+pub(crate) struct Migrants {
+    started: Mutex<HashMap<u64, Coroutine>>,
+    timers: Mutex<Timers<(Coroutine, Seq)>>,
+    /// When the next timer fires; `u64::MAX` for never.
+    next: AtomicU64,
+    /// Read by a machine while it opens and publishes a wait, written by who claims a wait that
+    /// it has not found published: between the two the suspended frame is still in use.
+    publishing: RwLock<()>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Migrants {
+    pub(crate) fn new() -> Migrants {
+        Migrants {
+            started: Mutex::default(),
+            timers: Mutex::new(Timers::new()),
+            next: AtomicU64::new(u64::MAX),
+            publishing: RwLock::new(()),
+        }
+    }
+
+    /// A coroutine has started.
+    pub(super) fn insert(&self, coroutine: Coroutine) {
+        lock(&self.started).insert(coroutine.header().id, coroutine);
+    }
+
+    /// It has ended.
+    pub(super) fn remove(&self, header: &Header) {
+        let removed = lock(&self.started).remove(&header.id);
+        drop(removed);
+    }
+
+    /// To be held while a wait is opened and published.
+    pub(super) fn begin_publishing(&self) -> RwLockReadGuard<'_, ()> {
+        self.publishing.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Cancels all that have started.
+    pub(super) fn cancel_all(&self) {
+        let started = lock(&self.started);
+        let _all_published = self.publishing.write().unwrap_or_else(PoisonError::into_inner);
+        for coroutine in started.values() {
+            let header = coroutine.header();
+            header.status.cancel();
+            // Against the check in `must_not_wait`: one of the two sees the other.
+            fence(Ordering::SeqCst);
+            if !cfg!(panic = "abort") && header.park.claim_current() {
+                // SAFETY: the claim has made the scheduler's reference this function's.
+                unsafe {
+                    let claimed = Coroutine::from_raw(coroutine.as_ptr());
+                    super::ready(claimed, Outcome::Cancelled);
+                }
+            }
+        }
+    }
+
+    /// Whether a coroutine that has just opened a wait was cancelled before that, and unseen.
+    ///
+    /// # Safety
+    ///
+    /// Called by the machine that ran the coroutine, before the wait is published.
+    pub(super) unsafe fn must_not_wait(&self, header: &Header) -> bool {
+        fence(Ordering::SeqCst);
+        // SAFETY: the caller's promise.
+        header.status.is_cancelled() && !unsafe { header.resident() }.told.replace(true)
+    }
+
+    /// Sets a timer for the wait `seq`. It stays until it fires, since nobody else may be touched
+    /// by the end of a wait; a stale one claims nothing.
+    pub(super) fn set_timer(&self, when: u64, coroutine: Coroutine, seq: Seq) {
+        let mut timers = lock(&self.timers);
+        timers.insert(when, (coroutine, seq));
+        self.note_next(&timers);
+    }
+
+    fn note_next(&self, timers: &Timers<(Coroutine, Seq)>) {
+        self.next.store(timers.next().unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// When the next timer fires.
+    #[inline]
+    pub(super) fn next_timer(&self) -> u64 {
+        if cfg!(feature = "migrating") { self.next.load(Ordering::Relaxed) } else { u64::MAX }
+    }
+
+    /// Fires what is due. Whether anything was.
+    pub(super) fn fire(&self, now: u64) -> bool {
+        if self.next_timer() > now {
+            return false;
+        }
+        let mut due = Vec::new();
+        {
+            let mut timers = lock(&self.timers);
+            while let Some((_, timer)) = timers.pop_due(now) {
+                due.push(timer);
+            }
+            self.note_next(&timers);
+        }
+        let mut fired = false;
+        let _all_published = self.publishing.write().unwrap_or_else(PoisonError::into_inner);
+        for (coroutine, seq) in due {
+            if coroutine.header().park.claim(seq) {
+                // SAFETY: the claim has made the scheduler's reference this function's.
+                unsafe {
+                    let claimed = Coroutine::from_raw(coroutine.as_ptr());
+                    super::ready(claimed, Outcome::TimedOut);
+                }
+                fired = true;
+            }
+        }
+        fired
+    }
+}
+
+/// Queues a migrating coroutine, whose wait the caller has claimed, where any machine may take it.
+pub(super) fn ready(coroutine: Coroutine) {
+    let runtime = coroutine.header().home().cast::<Shared>();
+    // SAFETY: the pointer is set for as long as the machine lives on its thread's stack.
+    if let Some(machine) = unsafe { tls::current().as_ref() }
+        && Arc::as_ptr(&machine.shared) == runtime
+    {
+        return machine.requeue(coroutine);
+    }
+    // SAFETY: a coroutine that has not ended keeps its runtime's machines, and they the runtime;
+    // it is this function's own until it is pushed, and the count taken here lasts beyond that.
+    let runtime = unsafe {
+        Arc::increment_strong_count(runtime);
+        Arc::from_raw(runtime)
+    };
+    runtime.global.push(coroutine);
+    runtime.wake_searcher();
+}

@@ -1,0 +1,100 @@
+//! Migrating coroutines: any worker resumes them. (`--features migrating`)
+#![cfg(feature = "migrating")]
+#![expect(unsafe_code, reason = "spawns migrating coroutines, which is unsafe")]
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+fn spawn<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> pirn::thread::JoinHandle<T> {
+    // SAFETY: what is spawned in this file keeps nothing across a park that is bound to a thread.
+    unsafe { pirn::thread::Builder::new().migrating() }.spawn(f).unwrap()
+}
+
+/// Where the caller runs, found out anew at each call.
+#[inline(never)]
+fn here() -> std::thread::ThreadId {
+    std::thread::current().id()
+}
+
+#[test]
+fn they_yield_park_sleep_and_end() {
+    for workers in [1, 2, 4, 8] {
+        let runtime = pirn::Builder::new().workers(workers).build().unwrap();
+        let seen = Arc::new(Mutex::new(HashSet::new()));
+        let handles: Vec<_> = (0..200)
+            .map(|number| {
+                let seen = seen.clone();
+                runtime.run(move || {
+                    spawn(move || {
+                        for _ in 0..50 {
+                            pirn::thread::yield_now();
+                            let here = here();
+                            seen.lock().unwrap().insert(here);
+                        }
+                        pirn::thread::sleep(Duration::from_micros(number * 10));
+                        pirn::thread::park();
+                        number
+                    })
+                })
+            })
+            .collect();
+        for handle in &handles {
+            handle.thread().unpark();
+        }
+        let sum: u64 = handles.into_iter().map(|handle| handle.join().unwrap()).sum();
+        assert_eq!(sum, 19_900);
+        assert!(seen.lock().unwrap().len() <= workers);
+    }
+}
+
+/// A worker that is stuck does not hold up what has started on it.
+#[test]
+fn they_leave_a_stuck_worker() {
+    let runtime = pirn::Builder::new().workers(2).build().unwrap();
+    // Bound coroutines may live on the stuck worker, so this thread waits, not one of them.
+    let (release, released) = std::sync::mpsc::channel();
+    let migrants = runtime.run(|| {
+        let sleepy = || {
+            for _ in 0..20 {
+                pirn::thread::sleep(Duration::from_millis(1));
+            }
+            Instant::now()
+        };
+        (0..16).map(|_| spawn(sleepy)).collect::<Vec<_>>()
+    });
+    let stuck = runtime.spawn(move || {
+        released.recv().unwrap();
+        Instant::now()
+    });
+    let ended: Vec<_> = migrants.into_iter().map(|migrant| migrant.join().unwrap()).collect();
+    release.send(()).unwrap();
+    let released_at = stuck.join().unwrap();
+    assert!(ended.iter().all(|&at| at < released_at));
+}
+
+#[test]
+fn a_runtime_that_ends_unwinds_them() {
+    for workers in [1, 2, 4] {
+        for _ in 0..20 {
+            let runtime = pirn::Builder::new().workers(workers).build().unwrap();
+            let handles: Vec<_> = (0..50)
+                .map(|_| {
+                    runtime.run(|| {
+                        spawn(|| {
+                            while pirn::current_metrics().is_some() {
+                                pirn::thread::yield_now();
+                                pirn::thread::park_timeout(Duration::from_secs(1000));
+                            }
+                        })
+                    })
+                })
+                .collect();
+            drop(runtime);
+            for handle in handles {
+                let payload: Box<dyn std::any::Any + Send> = handle.join().unwrap_err();
+                assert!(payload.is::<pirn::Cancelled>());
+            }
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! TCP, in every combination of coroutines, runtimes and plain threads.
+
+mod descriptors;
+mod resets;
+mod std_parity;
+mod support;
+mod tcp;
+mod timeouts;
+mod waiters;

@@ -1,0 +1,507 @@
+//! What no compiler checks: the layers, the rooms with unsafe code, and the house rules.
+//!
+//! The layers are the table in `ARCHITECTURE.md`; the rest of the rules stand here. Each finding
+//! names its file and line. The parsers have tests of their own, so that a rule that finds nothing
+//! is known to be able to.
+
+#[path = "tidy/source.rs"]
+mod source;
+
+use source::{blank_out, crate_paths, has_word, is_word, lines_and_models, quoted, table};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Files that may contain `unsafe`, in the sources of the published crates.
+const UNSAFE_ROOMS: &[&str] = &[
+    "netpoll/src/sys/epoll.rs",
+    "netpoll/src/sys/eventfd.rs",
+    "netpoll/src/sys/files.rs",
+    "netpoll/src/sys/kqueue/model.rs",
+    "netpoll/src/sys/kqueue/native.rs",
+    "netpoll/src/sys/pipe.rs",
+    "netpoll/src/sys/poll.rs",
+    "src/blocking.rs",
+    "src/coroutine/execution.rs",
+    "src/coroutine/header.rs",
+    "src/coroutine/scope.rs",
+    "src/coroutine/switch.rs",
+    "src/coroutine/unwinding.rs",
+    "src/net/fd.rs",
+    "src/net/sys.rs",
+    "src/netpoller/driver.rs",
+    "src/netpoller/os_wait.rs",
+    "src/netpoller/source.rs",
+    "src/park/mod.rs",
+    "src/protocol/inbox.rs",
+    "src/protocol/park_word.rs",
+    "src/protocol/readiness.rs",
+    "src/protocol/status.rs",
+    "src/sched/machine.rs",
+    "src/sched/mod.rs",
+    "src/sched/processor.rs",
+    "src/sched/sysmon.rs",
+    "src/stack/altstack.rs",
+    "src/stack/guard.rs",
+    "src/stack/handle.rs",
+    "src/stack/overflow.rs",
+    "src/stack/slab.rs",
+    "src/stack/sys/memory.rs",
+    "src/stack/sys/signal.rs",
+    "src/stack/sys/userfault.rs",
+    "src/stack/test_util.rs",
+    "src/stack/tests/exhaustion.rs",
+    "src/stack/tests/memory.rs",
+    "src/stack/tests/overflow.rs",
+    "src/thread/builder.rs",
+    "src/thread/handle.rs",
+    "src/thread/join.rs",
+    "src/thread/mod.rs",
+    "src/thread/wait.rs",
+    "src/util/wait_list.rs",
+];
+
+/// Files that may name the crate of the stack switch.
+const COROSENSEI: &[&str] = &["src/coroutine/switch.rs", "src/stack/test_util.rs"];
+
+/// Files that may name the model checker outside of their models.
+const LOOM: &[&str] = &["src/primitive.rs"];
+
+/// Files with thread-local state of the runtime's own.
+const THREAD_LOCALS: &[&str] = &["src/park/os.rs", "src/sched/tls.rs", "src/thread/handle.rs"];
+
+/// Files that may print: the reports of the process's death.
+const PRINTS: &[&str] = &["src/coroutine/execution.rs"];
+
+/// Texts at the root.
+const TEXTS: &[&str] = &["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md"];
+
+/// Lines in one file.
+const LONG: usize = 600;
+
+/// How many lines above an unsafe block its reason may stand.
+const REASON_WITHIN: usize = 12;
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A file of the tree.
+struct File {
+    /// Relative to the root, with `/` between its parts.
+    name: String,
+    text: String,
+}
+
+impl File {
+    /// The text without comments and without what is in quotes.
+    fn code(&self) -> String {
+        blank_out(&self.text)
+    }
+}
+
+/// All files below `folders` whose names end in one of `endings`.
+fn files(folders: &[&str], endings: &[&str]) -> Vec<File> {
+    let mut found = Vec::new();
+    for folder in folders {
+        walk(&root().join(folder), endings, &mut found);
+    }
+    assert!(!found.is_empty(), "no file below {folders:?}");
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    found
+}
+
+fn walk(path: &Path, endings: &[&str], found: &mut Vec<File>) {
+    if path.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            walk(&entry.unwrap().path(), endings, found);
+        }
+    } else if path.to_str().is_some_and(|name| endings.iter().any(|end| name.ends_with(end))) {
+        let name = path.strip_prefix(root()).unwrap().to_str().unwrap().replace('\\', "/");
+        found.push(File { name, text: fs::read_to_string(path).unwrap() });
+    }
+}
+
+/// The sources of the published crates.
+fn sources() -> Vec<File> {
+    files(&["src", "netpoll/src", "macros/src"], &[".rs"])
+}
+
+/// All Rust code.
+fn rust() -> Vec<File> {
+    files(&["src", "tests", "examples", "netpoll", "macros", "benches"], &[".rs"])
+}
+
+/// Fails with what was found.
+#[track_caller]
+fn none(rule: &str, findings: Vec<String>) {
+    if findings.is_empty() {
+        return;
+    }
+    let mut report = format!("{rule}:\n");
+    for finding in findings {
+        let _infallible = writeln!(report, "  {finding}");
+    }
+    panic!("{report}");
+}
+
+// Layers.
+
+fn architecture() -> String {
+    fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap()
+}
+
+/// Which modules a module may use.
+type Layers = BTreeMap<String, BTreeSet<String>>;
+
+fn layers(architecture: &str) -> Layers {
+    let rows = table(architecture, "Layers").into_iter();
+    rows.map(|row| (quoted(row[0])[0].clone(), quoted(row[1]).into_iter().collect())).collect()
+}
+
+/// Single files that may use one module more, as the table of exceptions says.
+fn exceptions(architecture: &str) -> BTreeSet<(String, String)> {
+    let rows = table(architecture, "Exceptions").into_iter();
+    rows.map(|row| (quoted(row[0])[0].clone(), quoted(row[1])[0].clone())).collect()
+}
+
+/// The module at the top of the crate to which a file belongs; `lib` for the root.
+fn module_of(name: &str) -> &str {
+    let name = name.strip_prefix("src/").unwrap();
+    name.split(['/', '.']).next().unwrap()
+}
+
+/// What the root of the crate exports: the module that each name comes from.
+fn exports(lib: &str) -> BTreeMap<String, String> {
+    let paths = crate_paths(lib).into_iter();
+    paths
+        .filter(|(_, path)| path.len() > 1)
+        .map(|(_, path)| (path.last().unwrap().clone(), path[0].clone()))
+        .collect()
+}
+
+/// Uses that the layers do not allow: of which module, and a line of the report.
+fn climbs(
+    name: &str,
+    code: &str,
+    layers: &Layers,
+    exports: &BTreeMap<String, String>,
+) -> Vec<(String, String)> {
+    let from = module_of(name);
+    let Some(allowed) = layers.get(from) else {
+        return vec![(from.to_owned(), format!("{name}: the module `{from}` has no layer"))];
+    };
+    let mut findings = Vec::new();
+    for (line, path) in crate_paths(code) {
+        let to = exports.get(&path[0]).unwrap_or(&path[0]);
+        if to != from && !allowed.contains(to) {
+            let finding = format!("{name}:{line}: `{from}` uses `crate::{}`", path.join("::"));
+            findings.push((to.clone(), finding));
+        }
+    }
+    findings
+}
+
+#[test]
+fn modules_use_what_stands_below_them() {
+    let architecture = architecture();
+    let layers = layers(&architecture);
+    let mut exceptions = exceptions(&architecture);
+    let allowed = exceptions.clone();
+    let sources = files(&["src"], &[".rs"]);
+    let lib = sources.iter().find(|file| file.name == "src/lib.rs").unwrap();
+    let exports = exports(&lib.code());
+    let mut findings = Vec::new();
+    for file in sources.iter().filter(|file| file.name != "src/lib.rs") {
+        for (to, finding) in climbs(&file.name, &file.code(), &layers, &exports) {
+            let exception = (file.name.clone(), to);
+            exceptions.remove(&exception);
+            if !allowed.contains(&exception) {
+                findings.push(finding);
+            }
+        }
+    }
+    for (file, module) in exceptions {
+        findings.push(format!("{file}: does not use `{module}`, for which it has an exception"));
+    }
+    none("the tables in ARCHITECTURE.md say otherwise", findings);
+}
+
+#[test]
+fn the_layers_have_no_cycle_but_the_core() {
+    let layers = layers(&architecture());
+    let core = BTreeSet::from(["coroutine", "park", "sched"].map(str::to_owned));
+    let mut placed = BTreeSet::new();
+    loop {
+        let before = placed.len();
+        for (module, uses) in &layers {
+            let in_core = core.contains(module);
+            let done = |used: &String| placed.contains(used) || (in_core && core.contains(used));
+            if uses.iter().all(done) {
+                placed.insert(module.clone());
+            }
+        }
+        if placed.len() == before {
+            break;
+        }
+    }
+    let stuck = layers.keys().filter(|module| !placed.contains(*module)).cloned().collect();
+    none("modules that use each other, or one that has no row", stuck);
+}
+
+/// The poller is a crate of its own, and knows nothing of what is built on it.
+#[test]
+fn netpoll_knows_no_coroutine() {
+    let mut findings = Vec::new();
+    for file in files(&["netpoll/src"], &[".rs"]) {
+        for (index, line) in file.code().lines().enumerate() {
+            for word in ["coroutine", "Coroutine", "pirn", "sched", "park"] {
+                if has_word(line, word) {
+                    findings.push(format!("{}:{}: {word}", file.name, index + 1));
+                }
+            }
+        }
+    }
+    none("netpoll names what it must not know", findings);
+}
+
+// Rooms.
+
+#[test]
+fn unsafe_code_stays_in_its_rooms() {
+    let mut findings = Vec::new();
+    for file in sources() {
+        let code = file.code();
+        let uses = code.lines().position(|line| has_word(line, "unsafe"));
+        let room = UNSAFE_ROOMS.contains(&file.name.as_str());
+        if let (Some(line), false) = (uses, room) {
+            findings.push(format!("{}:{}: unsafe outside of the rooms", file.name, line + 1));
+        }
+        if uses.is_some() && !code.contains("[expect(unsafe_code") {
+            findings.push(format!("{}: unsafe without `expect(unsafe_code, reason)`", file.name));
+        }
+        if room && uses.is_none() {
+            findings.push(format!("{}: a room without unsafe code", file.name));
+        }
+    }
+    for room in UNSAFE_ROOMS {
+        if !root().join(room).exists() {
+            findings.push(format!("{room}: a room that is not there"));
+        }
+    }
+    none("unsafe code", findings);
+}
+
+/// Clippy's `undocumented_unsafe_blocks` sees what the compiler does not skip; this sees all
+/// platforms.
+fn unexplained(text: &str) -> Vec<usize> {
+    let code = blank_out(text);
+    let original: Vec<&str> = text.lines().collect();
+    let mut findings = Vec::new();
+    for (index, line) in code.lines().enumerate() {
+        let opens = line.match_indices("unsafe").any(|(at, word)| {
+            let after = line[at + word.len()..].trim_start();
+            !line[..at].ends_with(is_word) && (after.starts_with('{') || after.starts_with("impl"))
+        });
+        let above = &original[index.saturating_sub(REASON_WITHIN)..=index];
+        if opens && !above.iter().any(|line| line.contains("// SAFETY:")) {
+            findings.push(index + 1);
+        }
+    }
+    findings
+}
+
+#[test]
+fn every_unsafe_block_says_why() {
+    let mut findings = Vec::new();
+    for file in rust() {
+        for line in unexplained(&file.text) {
+            findings.push(format!("{}:{line}", file.name));
+        }
+    }
+    none("unsafe without `// SAFETY:` above it", findings);
+}
+
+/// Lines outside of models that name `word`, in files that may not.
+fn strangers(word: &str, allowed: &[&str], models_may: bool) -> Vec<String> {
+    let mut findings = Vec::new();
+    for file in sources() {
+        if allowed.contains(&file.name.as_str()) || file.name.starts_with("src/stack/tests/") {
+            continue;
+        }
+        let code = file.code();
+        for (number, line, in_model) in lines_and_models(&code) {
+            let attribute = line.trim_start().starts_with("#[") || line.contains("cfg!(");
+            if has_word(line, word) && !(models_may && (in_model || attribute)) {
+                findings.push(format!("{}:{number}: {}", file.name, line.trim()));
+            }
+        }
+    }
+    findings
+}
+
+#[test]
+fn only_the_switch_names_corosensei() {
+    none("corosensei is named", strangers("corosensei", COROSENSEI, false));
+}
+
+#[test]
+fn only_the_shim_and_the_models_name_loom() {
+    none("loom is named", strangers("loom", LOOM, true));
+}
+
+#[test]
+fn thread_local_state_stays_in_its_rooms() {
+    none("thread-local state", strangers("thread_local", THREAD_LOCALS, false));
+}
+
+#[test]
+fn the_library_does_not_print() {
+    let printing = ["print", "println", "eprint", "eprintln", "dbg"];
+    let mut findings = Vec::new();
+    for file in sources() {
+        let tests = file.name.contains("/tests") || file.name.ends_with("test_util.rs");
+        if tests || PRINTS.contains(&file.name.as_str()) {
+            continue;
+        }
+        for (index, line) in file.code().lines().enumerate() {
+            if printing
+                .iter()
+                .any(|name| has_word(line, name) && line.contains(&format!("{name}!")))
+            {
+                findings.push(format!("{}:{}: {}", file.name, index + 1, line.trim()));
+            }
+        }
+    }
+    none("library code prints", findings);
+}
+
+// House rules.
+
+#[test]
+fn every_file_opens_with_what_it_does() {
+    let opens = |file: &File| file.text.starts_with("//! ") || file.text.starts_with("#![doc");
+    let silent = rust().into_iter().filter(|file| !opens(file)).map(|file| file.name);
+    none("no `//!` at the top", silent.collect());
+}
+
+#[test]
+fn no_file_is_long() {
+    let length = |file: &File| file.text.lines().count();
+    let long = rust().into_iter().filter(|file| length(file) > LONG);
+    none("too long", long.map(|file| format!("{}: {} lines", file.name, length(&file))).collect());
+}
+
+#[test]
+fn nothing_is_left_undone() {
+    let marks = ["TO\u{44}O", "FIX\u{4d}E", "XX\u{58}"];
+    let calls = ["todo!", "unimplemented!", "#[allow(", "#![allow("];
+    let mut findings = Vec::new();
+    for file in rust() {
+        let code = file.code();
+        for (index, (line, text)) in code.lines().zip(file.text.lines()).enumerate() {
+            let marked = marks.iter().any(|mark| has_word(text, mark));
+            let called = calls.iter().any(|call| line.contains(call));
+            // A reason is a string, which the code does not show.
+            let ignored = line.contains("#[ignore") && !text.contains("#[ignore = \"");
+            if marked || called || ignored {
+                findings.push(format!("{}:{}: {}", file.name, index + 1, text.trim()));
+            }
+        }
+    }
+    none("left undone, allowed, or ignored without a reason", findings);
+}
+
+/// The columns of `line` at which an absolute path of some machine begins.
+fn absolute_paths(line: &str) -> Vec<usize> {
+    let folders = ["work", "tmp", "root", "home", "Users"];
+    let roots = folders.map(|folder| format!("/{folder}/"));
+    let mut found = Vec::new();
+    for root in roots {
+        for (at, _) in line.match_indices(&root) {
+            let before = line[..at].chars().next_back();
+            if !before.is_some_and(|c| is_word(c) || matches!(c, '.' | '}' | '/' | '-' | ':')) {
+                found.push(at);
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn no_path_of_some_machine() {
+    let folders = ["src", "tests", "examples", "netpoll", "macros", "benches", "docs", "ci"];
+    let folders = [&folders[..], TEXTS, &["Cargo.toml"]].concat();
+    let mut findings = Vec::new();
+    for file in files(&folders, &[".rs", ".md", ".sh", ".toml"]) {
+        for (index, line) in file.text.lines().enumerate() {
+            if !absolute_paths(line).is_empty() {
+                findings.push(format!("{}:{}: {}", file.name, index + 1, line.trim()));
+            }
+        }
+    }
+    none("an absolute path", findings);
+}
+
+/// Relative links in the documentation lead to files that exist.
+#[test]
+fn links_lead_somewhere() {
+    let mut findings = Vec::new();
+    for file in files(&[TEXTS, &["docs"]].concat(), &[".md"]) {
+        let folder = Path::new(&file.name).parent().unwrap();
+        for (index, line) in file.text.lines().enumerate() {
+            for target in line.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+                let path = target.split('#').next().unwrap();
+                let outside = target.contains("://") || path.is_empty() || path.contains("::");
+                if !outside && !root().join(folder).join(path).exists() {
+                    findings.push(format!("{}:{}: {target}", file.name, index + 1));
+                }
+            }
+        }
+    }
+    none("a link to nothing", findings);
+}
+
+/// The rules can fail.
+mod rules {
+    use super::*;
+
+    #[test]
+    fn a_climb_is_found() {
+        let markdown = concat!(
+            "# Layers\n\ntext\n\n| module | may use |\n|---|---|\n| `low` | |\n",
+            "| `high` | `low` |\n\n| `no` | |"
+        );
+        let layers = layers(markdown);
+        assert_eq!(layers.len(), 2);
+        let exports = exports("pub use crate::high::Thing;");
+        let climbs = |name, code| -> Vec<String> {
+            climbs(name, code, &layers, &exports).into_iter().map(|(_, finding)| finding).collect()
+        };
+        assert!(climbs("src/high/x.rs", "use crate::low::A; use crate::high::B;").is_empty());
+        assert_eq!(
+            climbs("src/low.rs", "\nuse crate::high::B;"),
+            ["src/low.rs:2: `low` uses `crate::high::B`"]
+        );
+        assert_eq!(climbs("src/low.rs", "fn f(_: crate::Thing) {}").len(), 1);
+        assert_eq!(climbs("src/new/x.rs", ""), ["src/new/x.rs: the module `new` has no layer"]);
+    }
+
+    #[test]
+    fn an_unexplained_block_is_found() {
+        assert_eq!(unexplained("fn f() {\n    unsafe { g() }\n}"), [2]);
+        assert!(unexplained("// SAFETY: it is.\nunsafe { g() }").is_empty());
+        assert_eq!(unexplained("unsafe impl Send for X {}"), [1]);
+        assert!(unexplained("unsafe fn f() {}").is_empty());
+        assert!(unexplained("// unsafe {").is_empty());
+    }
+
+    #[test]
+    fn an_absolute_path_is_found() {
+        let path = ["/wo", "rk/main"].concat();
+        assert_eq!(absolute_paths(&format!("see {path}")), [4]);
+        assert_eq!(absolute_paths(&format!("\"{path}\"")), [1]);
+        assert!(absolute_paths("target/root/x ./tmp/y $cache/root/z").is_empty());
+    }
+}
