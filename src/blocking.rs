@@ -131,6 +131,12 @@ impl BlockingPool {
         true
     }
 
+    /// Whether the caller is one of the pool's threads.
+    pub(crate) fn is_own_thread(&self) -> bool {
+        let current = thread::current().id();
+        self.shared.lock().handles.iter().any(|handle| handle.thread().id() == current)
+    }
+
     pub(crate) fn stats(&self) -> PoolStats {
         let state = self.shared.lock();
         PoolStats {

@@ -44,11 +44,16 @@ fn an_unclaimed_result_is_dropped_by_its_own_coroutine() {
         runtime.run(|| {
             for _ in 0..100 {
                 let (dropped, ran_at) = (dropped.clone(), ran_at.clone());
+                let unclaimed = Arc::new(AtomicBool::new(false));
+                let go = unclaimed.clone();
                 drop(pirn::spawn(move || {
-                    pirn::thread::yield_now();
+                    while !go.load(Ordering::Acquire) {
+                        pirn::thread::yield_now();
+                    }
                     ran_at.lock().unwrap().push(here());
                     Probe(dropped)
                 }));
+                unclaimed.store(true, Ordering::Release);
             }
             while dropped.lock().unwrap().len() < 100 {
                 pirn::thread::yield_now();
@@ -348,5 +353,53 @@ fn a_failed_spawn_drops_its_closure_where_it_was_called() {
             here()
         });
         assert_eq!(*dropped.lock().unwrap(), [at]);
+    });
+}
+
+/// The runtime stops while the destructor of an unclaimed result is parked: it runs to its end,
+/// since there is nobody to whom it could unwind.
+#[test]
+fn a_stop_does_not_cut_the_drop_of_a_result_short() {
+    struct Slow(std::sync::mpsc::Sender<()>, Arc<AtomicUsize>);
+
+    impl Drop for Slow {
+        fn drop(&mut self) {
+            self.0.send(()).unwrap();
+            pirn::thread::sleep(Duration::from_millis(30));
+            pirn::thread::sleep(Duration::from_millis(1));
+            self.1.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    on_workers(|runtime| {
+        let count = Arc::new(AtomicUsize::new(0));
+        let (sent, received) = std::sync::mpsc::channel();
+        for round in 0..20 {
+            let (slow, unclaimed) = (Slow(sent.clone(), count.clone()), AtomicBool::new(false));
+            let unclaimed = Arc::new(unclaimed);
+            let go = unclaimed.clone();
+            let coroutine = runtime.spawn(move || {
+                while !go.load(Ordering::Acquire) {
+                    pirn::thread::yield_now();
+                }
+                slow
+            });
+            if round % 2 == 0 {
+                drop(coroutine);
+                unclaimed.store(true, Ordering::Release);
+            } else {
+                // The handle has the result, and is dropped by a coroutine.
+                unclaimed.store(true, Ordering::Release);
+                drop(runtime.spawn(move || {
+                    while !coroutine.is_finished() {
+                        pirn::thread::yield_now();
+                    }
+                    drop(coroutine);
+                }));
+            }
+        }
+        (0..20).for_each(|_| received.recv().unwrap());
+        drop(runtime);
+        assert_eq!(count.load(Ordering::Relaxed), 20);
     });
 }

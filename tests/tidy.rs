@@ -39,6 +39,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "src/protocol/readiness.rs",
     "src/protocol/status.rs",
     "src/sched/machine.rs",
+    "src/sched/migrants.rs",
     "src/sched/mod.rs",
     "src/sched/processor.rs",
     "src/sched/sysmon.rs",
@@ -78,7 +79,10 @@ const PRINTS: &[&str] = &["src/coroutine/execution.rs"];
 const TEXTS: &[&str] = &["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md"];
 
 /// Lines in one file.
-const LONG: usize = 600;
+const LONG: usize = 650;
+
+/// Files that have more, and how many they may have.
+const LONGER: &[(&str, usize)] = &[("src/sched/machine.rs", 900)];
 
 /// How many lines above an unsafe block its reason may stand.
 const REASON_WITHIN: usize = 12;
@@ -388,9 +392,16 @@ fn every_file_opens_with_what_it_does() {
 
 #[test]
 fn no_file_is_long() {
-    let length = |file: &File| file.text.lines().count();
-    let long = rust().into_iter().filter(|file| length(file) > LONG);
-    none("too long", long.map(|file| format!("{}: {} lines", file.name, length(&file))).collect());
+    let mut findings = Vec::new();
+    for file in rust() {
+        let lines = file.text.lines().count();
+        let limit =
+            LONGER.iter().find(|(name, _)| *name == file.name).map_or(LONG, |(_, lines)| *lines);
+        if lines > limit {
+            findings.push(format!("{}: {lines} lines", file.name));
+        }
+    }
+    none("too long", findings);
 }
 
 #[test]
@@ -463,6 +474,32 @@ fn links_lead_somewhere() {
     none("a link to nothing", findings);
 }
 
+/// What a text names in backquotes: `src/a.rs` is a file, `src/a.rs::b` a function in it.
+fn missing(token: &str, read: impl Fn(&str) -> Option<String>) -> bool {
+    let (path, function) = token.split_once("::").unwrap_or((token, ""));
+    let parts = [".rs", ".sh", ".md"].iter().any(|end| path.ends_with(end)) && path.contains('/');
+    if !parts || !path.chars().all(|c| is_word(c) || "/.-".contains(c)) {
+        return false;
+    }
+    match read(path) {
+        Some(text) => !function.is_empty() && !text.contains(&format!("fn {function}(")),
+        None => true,
+    }
+}
+
+#[test]
+fn what_the_texts_name_exists() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).ok();
+    let mut findings = Vec::new();
+    for file in files(&[TEXTS, &["docs"]].concat(), &[".md"]) {
+        for (index, line) in file.text.lines().enumerate() {
+            let named = quoted(line).into_iter().filter(|token| missing(token, read));
+            findings.extend(named.map(|token| format!("{}:{}: {token}", file.name, index + 1)));
+        }
+    }
+    none("named, but not there", findings);
+}
+
 /// The rules can fail.
 mod rules {
     use super::*;
@@ -503,5 +540,15 @@ mod rules {
         assert_eq!(absolute_paths(&format!("see {path}")), [4]);
         assert_eq!(absolute_paths(&format!("\"{path}\"")), [1]);
         assert!(absolute_paths("target/root/x ./tmp/y $cache/root/z").is_empty());
+    }
+
+    #[test]
+    fn a_missing_file_or_function_is_found() {
+        let read = |path: &str| (path == "src/a.rs").then(|| "fn b() {}".to_owned());
+        assert!(!missing("src/a.rs", read));
+        assert!(!missing("src/a.rs::b", read));
+        assert!(missing("src/a.rs::c", read));
+        assert!(missing("src/c.rs", read));
+        assert!(!missing("a::b", read));
     }
 }

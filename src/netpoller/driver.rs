@@ -95,8 +95,9 @@ impl Driver for PollDriver {
 fn dispatch(event: Event) {
     let Some(slot) = slot::find(event.key()) else { return };
     let everyone = event.is_error() || event.is_hangup();
-    if event.is_priority() {
-        slot.note_urgent();
+    if everyone || event.is_priority() || event.is_read_closed() {
+        // Before the edge: whoever has seen its epoch has seen this.
+        slot.end_draining();
     }
     if event.is_readable() || event.is_read_closed() {
         tell(slot, Side::Read, everyone || event.is_read_closed());

@@ -44,8 +44,9 @@ pub(crate) struct Slot {
     registered_with: AtomicUsize,
     registration: Mutex<Option<PollDriver>>,
     foreign: AtomicU32,
-    /// Urgent data has come: a short read no longer proves that the socket is empty.
-    urgent: AtomicBool,
+    /// The end of the stream, an error or urgent data has been reported: a short read no longer
+    /// proves that there is nothing more to read.
+    undrainable: AtomicBool,
 }
 
 fn place_of(index: u32) -> (usize, usize) {
@@ -97,7 +98,7 @@ impl Slot {
             registered_with: AtomicUsize::new(0),
             registration: Mutex::new(None),
             foreign: AtomicU32::new(0),
-            urgent: AtomicBool::new(false),
+            undrainable: AtomicBool::new(false),
         }
     }
 
@@ -113,15 +114,20 @@ impl Slot {
         self.registered_with.load(Ordering::Acquire)
     }
 
-    pub(super) fn note_urgent(&self) {
-        self.urgent.store(true, Ordering::Relaxed);
+    /// From here on short reads prove nothing. The edge that comes after this publishes it.
+    pub(super) fn end_draining(&self) {
+        self.undrainable.store(true, Ordering::Relaxed);
     }
 
     /// Whether a short read proves that the descriptor is empty: it is registered, so that what
-    /// comes later makes an edge, and nothing has cut reads short.
+    /// comes later makes an edge, and nothing but its emptiness cuts a read short.
+    ///
+    /// What is behind the bytes may have been reported before the read began: the end of the
+    /// stream, an error, the bytes after an urgent mark. So these are remembered.
     #[inline]
     pub(super) fn short_reads_drain(&self) -> bool {
-        self.registered_with.load(Ordering::Relaxed) != 0 && !self.urgent.load(Ordering::Relaxed)
+        self.registered_with.load(Ordering::Relaxed) != 0
+            && !self.undrainable.load(Ordering::Relaxed)
     }
 
     /// Sees to it that edges are reported to the runtime of the calling coroutine, or at least to
@@ -201,7 +207,7 @@ impl Slot {
     /// waits.
     pub(super) fn free(&self) {
         self.generation.fetch_add(1, Ordering::Release);
-        self.urgent.store(false, Ordering::Relaxed);
+        self.undrainable.store(false, Ordering::Relaxed);
         self.foreign.store(0, Ordering::Relaxed);
         // What the last owner drained says nothing about the next one.
         self.read.edge_all(|_| {});

@@ -30,8 +30,8 @@ use std::time::Duration;
 ///
 /// # Panics
 ///
-/// Dropping a runtime from one of its own coroutines panics before anything has been done, since
-/// the wait could never end; while unwinding, it lets the runtime run on instead.
+/// Dropping a runtime from one of its own coroutines, or from a [`blocking`](crate::blocking) job or
+/// a stall report of its own, panics before anything has been done, since the wait could never end; while unwinding, it lets the runtime run on instead.
 ///
 /// # Examples
 ///
@@ -126,7 +126,7 @@ impl Runtime {
     ///
     /// Panics if called from one of the runtime's own coroutines.
     pub fn shutdown(mut self, timeout: Duration) -> Result<(), ShutdownTimeout> {
-        self.refuse_own_coroutine();
+        self.refuse_own();
         let shared = self.shared.take().expect("only drop and shutdown take it");
         let deadline = park::deadline_after(timeout);
         shared.stop();
@@ -136,15 +136,18 @@ impl Runtime {
         if ended { Ok(()) } else { Err(ShutdownTimeout { coroutines: shared.live() }) }
     }
 
-    fn is_own_coroutine(&self) -> bool {
+    /// Whether the caller is a coroutine of this runtime, or a job or report on one of its threads.
+    fn is_own(&self) -> bool {
         let Some(ours) = &self.shared else { return false };
         sched::current_shared().is_some_and(|current| Arc::ptr_eq(&current, ours))
+            || ours.is_own_thread()
+            || ours.config.blocking.is_own_thread()
     }
 
-    fn refuse_own_coroutine(&self) {
+    fn refuse_own(&self) {
         assert!(
-            !self.is_own_coroutine(),
-            "a runtime cannot be shut down from one of its own coroutines"
+            !self.is_own(),
+            "a runtime cannot be shut down from one of its own coroutines or threads"
         );
     }
 }
@@ -154,11 +157,11 @@ impl Drop for Runtime {
         if self.shared.is_none() {
             return;
         }
-        if self.is_own_coroutine() {
+        if self.is_own() {
             if std::thread::panicking() {
                 return;
             }
-            self.refuse_own_coroutine();
+            self.refuse_own();
         }
         let Some(shared) = self.shared.take() else { return };
         shared.stop();

@@ -300,6 +300,12 @@ impl Shared {
         true
     }
 
+    /// Whether the caller is one of the threads that [`Shared::join`] waits for.
+    pub(crate) fn is_own_thread(&self) -> bool {
+        let current = thread::current().id();
+        self.lock_machines().iter().any(|machine| machine.thread().id() == current)
+    }
+
     pub(crate) fn machine_count(&self) -> usize {
         self.processors().len()
     }

@@ -222,10 +222,9 @@ impl Watcher {
             self.report(processor, stuck_for);
         }
         self.shared.sysmon.stuck.store(stuck_workers, Ordering::Relaxed);
-        if waiting && !self.shared.is_stopping() {
+        if waiting {
+            // While the runtime stops, too: a stuck coroutine may wait for what has not started.
             retaken |= self.find_taker(able, processors.len());
-        } else if waiting {
-            self.shared.wake_searcher();
         }
         if now >= self.upkeep_at {
             self.upkeep_at = now + UPKEEP_EVERY;

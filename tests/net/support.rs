@@ -146,7 +146,8 @@ pub(crate) fn wait_until(mut condition: impl FnMut() -> bool) {
 pub(crate) fn own_addr() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(1);
     let [high, low] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-    ([127, 1, high, low], 0).into()
+    let process = 1 + (std::process::id() % 250) as u8;
+    ([127, process, high, low], 0).into()
 }
 
 /// Both ends of a connection.

@@ -1,0 +1,153 @@
+//! The stall watch: who holds a worker, and who waits for it.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_millis(50);
+/// Long enough for any machine: a test that gets there has failed.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn watched(workers: usize) -> (pirn::Runtime, mpsc::Receiver<pirn::Stall>) {
+    let (sent, received) = mpsc::channel();
+    let sent = Mutex::new(sent);
+    let runtime = pirn::Builder::new()
+        .workers(workers)
+        .stall_after(LIMIT)
+        .on_stall(move |stall| drop(sent.lock().unwrap().send(stall.clone())))
+        .build()
+        .unwrap();
+    (runtime, received)
+}
+
+/// Spins until it is told to end.
+fn hog(stop: &AtomicBool) {
+    while !stop.load(Ordering::Acquire) {
+        std::hint::spin_loop();
+    }
+}
+
+#[test]
+fn a_stalled_worker_is_reported_with_its_coroutine() {
+    for workers in [1, 2, 4] {
+        let (runtime, reports) = watched(workers);
+        let stop = Arc::new(AtomicBool::new(false));
+        let theirs = stop.clone();
+        let (line, hogging) = runtime.run(|| {
+            let builder = pirn::thread::Builder::new().name("the hog".into());
+            (line!() + 1, builder.spawn(move || hog(&theirs)).unwrap())
+        });
+        let stall = reports.recv_timeout(PATIENCE).expect("no report came");
+        stop.store(true, Ordering::Release);
+        assert_eq!(stall.name.as_deref(), Some("the hog"));
+        assert_eq!(stall.spawned_at.file(), file!());
+        assert!(stall.spawned_at.line().abs_diff(line) <= 1, "{stall:?}");
+        let id = format!("ThreadId({})", stall.coroutine);
+        assert_eq!(format!("{:?}", hogging.thread().id()), id);
+        assert!(stall.running_for >= LIMIT, "{stall:?}");
+        assert!(!stall.block_in_place);
+        let known = runtime.metrics().workers.iter().any(|worker| worker.number == stall.worker);
+        assert!(known, "{stall:?}");
+        hogging.join().unwrap();
+    }
+}
+
+#[test]
+fn residents_that_wait_are_counted() {
+    let (runtime, reports) = watched(1);
+    let stop = Arc::new(AtomicBool::new(false));
+    let theirs = stop.clone();
+    runtime.run(|| {
+        let residents: Vec<_> =
+            (0..5).map(|_| pirn::thread::spawn_local(pirn::thread::park)).collect();
+        pirn::thread::yield_now();
+        let hogging = pirn::thread::spawn_local(move || hog(&theirs));
+        residents.iter().for_each(|resident| resident.thread().unpark());
+        let helper = std::thread::spawn(move || {
+            let stall = reports.recv_timeout(PATIENCE);
+            stop.store(true, Ordering::Release);
+            stall.expect("no report came")
+        });
+        hogging.join().unwrap();
+        residents.into_iter().for_each(|resident| resident.join().unwrap());
+        let stall = pirn::blocking(|| helper.join().unwrap());
+        assert!(stall.waiting > 0, "{stall:?}");
+        assert_eq!(stall.name, None);
+    });
+}
+
+/// Woken from elsewhere while their home is stuck: they wait in its inbox.
+#[test]
+fn residents_woken_from_elsewhere_are_counted() {
+    let (runtime, reports) = watched(1);
+    let stop = Arc::new(AtomicBool::new(false));
+    let (sent, received) = mpsc::channel();
+    let resident = runtime.spawn(move || {
+        sent.send(()).unwrap();
+        pirn::thread::park();
+    });
+    received.recv().unwrap();
+    let (sent, received) = mpsc::channel();
+    let theirs = stop.clone();
+    let hogging = runtime.spawn(move || {
+        sent.send(()).unwrap();
+        hog(&theirs);
+    });
+    received.recv().unwrap();
+    resident.thread().unpark();
+    let stall = reports.recv_timeout(PATIENCE).expect("no report came");
+    stop.store(true, Ordering::Release);
+    assert!(stall.waiting > 0, "{stall:?}");
+    hogging.join().unwrap();
+    resident.join().unwrap();
+}
+
+#[test]
+fn reports_repeat_as_the_stall_doubles() {
+    let (runtime, reports) = watched(2);
+    let stop = Arc::new(AtomicBool::new(false));
+    let theirs = stop.clone();
+    let hogging = runtime.spawn(move || hog(&theirs));
+    let first = reports.recv_timeout(PATIENCE).expect("no report came");
+    let second = reports.recv_timeout(PATIENCE).expect("no second report came");
+    stop.store(true, Ordering::Release);
+    assert!(second.running_for >= first.running_for * 2, "{first:?} {second:?}");
+    assert_eq!(first.coroutine, second.coroutine);
+    hogging.join().unwrap();
+}
+
+#[test]
+fn a_blocked_worker_is_reported_as_such() {
+    let (runtime, reports) = watched(1);
+    let (open, gate) = mpsc::channel::<()>();
+    let blocked = runtime.spawn(move || drop(pirn::block_in_place(|| gate.recv())));
+    let stall = reports.recv_timeout(PATIENCE).expect("no report came");
+    assert!(stall.block_in_place, "{stall:?}");
+    drop(open);
+    blocked.join().unwrap();
+}
+
+/// Parks and yields are scheduling: whoever does either in time is not reported.
+#[test]
+fn a_runtime_that_schedules_is_not_reported() {
+    let (runtime, reports) = {
+        let (sent, received) = mpsc::channel();
+        let sent = Mutex::new(sent);
+        let runtime = pirn::Builder::new()
+            .workers(2)
+            // Far beyond what the machine's other load can delay a worker by.
+            .stall_after(Duration::from_secs(5))
+            .on_stall(move |stall| drop(sent.lock().unwrap().send(stall.clone())))
+            .build()
+            .unwrap();
+        (runtime, received)
+    };
+    runtime.run(|| {
+        let sleeper = pirn::spawn(|| pirn::thread::sleep(Duration::from_millis(300)));
+        while !sleeper.is_finished() {
+            pirn::thread::yield_now();
+        }
+    });
+    drop(runtime);
+    assert!(reports.try_iter().next().is_none());
+}
