@@ -24,7 +24,7 @@ export ASAN_OPTIONS="detect_stack_use_after_return=0${ASAN_OPTIONS:+:$ASAN_OPTIO
 
 # `--target` keeps the sanitizer out of build scripts and macros.
 check() {
-    cargo test -p pirn -p pirn-netpoll --features sanitizer,migrating --lib --tests \
+    cargo test -p pirn -p pirn-netpoll --features sanitizer,migrating --lib --tests --no-fail-fast \
         --target "$target" -- "$@"
 }
 

@@ -146,7 +146,7 @@ fn a_hundred_thousand_parked_coroutines_unwind() {
     }
 
     const MANY: usize = 100_000;
-    let runtime = pirn::Builder::new().workers(2).stack_size(32 * 1024).build().unwrap();
+    let runtime = pirn::Builder::new().workers(2).stack_size(64 * 1024).build().unwrap();
     let dropped = Arc::new(AtomicUsize::new(0));
     let parked = Arc::new(AtomicUsize::new(0));
     runtime.run(|| {

@@ -135,15 +135,15 @@ fn a_runtime_that_schedules_is_not_reported() {
         let sent = Mutex::new(sent);
         let runtime = pirn::Builder::new()
             .workers(2)
-            // Far beyond what the machine's other load can delay a worker by.
-            .stall_after(Duration::from_secs(5))
+            // More than the machine's other load delays a worker by.
+            .stall_after(Duration::from_secs(1))
             .on_stall(move |stall| drop(sent.lock().unwrap().send(stall.clone())))
             .build()
             .unwrap();
         (runtime, received)
     };
     runtime.run(|| {
-        let sleeper = pirn::spawn(|| pirn::thread::sleep(Duration::from_millis(300)));
+        let sleeper = pirn::spawn(|| pirn::thread::sleep(Duration::from_millis(3500)));
         while !sleeper.is_finished() {
             pirn::thread::yield_now();
         }

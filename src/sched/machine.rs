@@ -351,8 +351,7 @@ impl Machine {
             if let Some(coroutine) = self.next_local() {
                 return Some(coroutine);
             }
-            self.look_after_stop();
-            if self.take_inbox() || self.fire_timers() {
+            if self.look_after_stop() || self.take_inbox() || self.fire_timers() {
                 continue;
             }
             if let Some(coroutine) = self.take_start().or_else(|| self.take_global()) {
@@ -815,10 +814,10 @@ impl Machine {
 
     // The end.
 
-    /// Once the runtime stops: cancels every resident.
-    fn look_after_stop(&self) {
+    /// Once the runtime stops: cancels every resident. Whether it did, so that some may be ready.
+    fn look_after_stop(&self) -> bool {
         if !self.shared.is_stopping() || self.cancelled_all.replace(true) {
-            return;
+            return false;
         }
         let mut next = self.residents.get();
         // SAFETY: residents are alive while they are linked, and this is their home.
@@ -836,6 +835,7 @@ impl Machine {
         }
         self.shared.migrants.cancel_all();
         self.shared.finish_if_empty();
+        true
     }
 
     /// Leaves the runtime: nothing lives here any more.

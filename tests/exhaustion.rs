@@ -1,0 +1,291 @@
+//! Limits that are reached: an error which says so, and everything else goes on.
+
+#![expect(unsafe_code, reason = "sets the limits of child processes")]
+
+use pirn::GuardKind;
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const CHILD: &str = "PIRN_EXHAUSTION_CHILD";
+
+fn is_child() -> bool {
+    std::env::var_os(CHILD).is_some()
+}
+
+/// Runs one test of this file in a process of its own, which must succeed.
+fn passes_in_child(test: &str, prepare: impl Fn(&mut Command)) {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args([test, "--exact", "--nocapture", "--test-threads=1"]).env(CHILD, "1");
+    prepare(&mut command);
+    let output = command.output().unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}\n{stdout}\n{stderr}", output.status);
+    assert!(stdout.contains("running 1 test"), "{stdout}");
+    print!("{stdout}");
+}
+
+fn set_limit(resource: libc::__rlimit_resource_t, limit: u64) {
+    let mut current = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls get a place of this function's own.
+    unsafe {
+        assert_eq!(libc::getrlimit(resource, &raw mut current), 0);
+        current.rlim_cur = limit;
+        assert_eq!(libc::setrlimit(resource, &raw const current), 0);
+    }
+}
+
+fn count(path: &str) -> usize {
+    fs::read_dir(path).unwrap().count()
+}
+
+/// The number that the next descriptor will have.
+fn next_fd() -> u64 {
+    // SAFETY: makes a descriptor and closes it.
+    unsafe {
+        let fd = libc::dup(0);
+        assert!(fd >= 0);
+        libc::close(fd);
+        fd as u64
+    }
+}
+
+fn address_space() -> u64 {
+    let statm = fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split_whitespace().next().unwrap().parse::<u64>().unwrap() * 4096
+}
+
+/// Spawns until it is refused, and checks that those who are there do not mind.
+fn spawn_until_refused(runtime: &pirn::Runtime, size: usize, most: usize) -> String {
+    runtime.run(|| {
+        let spawn = || {
+            let builder = pirn::thread::Builder::new().stack_size(size);
+            builder.spawn(|| {
+                // Uses its stack, so that it is there.
+                let page = std::hint::black_box([7_u8; 2048]);
+                pirn::thread::park();
+                page[1000]
+            })
+        };
+        let mut parked = Vec::new();
+        let error = loop {
+            match spawn() {
+                Ok(coroutine) => parked.push(coroutine),
+                Err(error) => break error,
+            }
+            assert!(parked.len() < most, "no limit is in effect");
+            if parked.len().is_multiple_of(64) {
+                pirn::thread::yield_now();
+            }
+        };
+        assert!(!parked.is_empty(), "refused at once: {error}");
+        // Again and again: refused in the same way, not worse.
+        for _ in 0..10 {
+            assert_eq!(spawn().map(drop).unwrap_err().kind(), error.kind());
+        }
+        // A refusal frees nothing of the others'; and what ends makes room.
+        let freed = parked.len().div_ceil(2);
+        for coroutine in parked.drain(..freed) {
+            coroutine.thread().unpark();
+            assert_eq!(coroutine.join().unwrap(), 7);
+        }
+        for _ in 0..freed / 2 {
+            parked.push(spawn().expect("there is room again"));
+        }
+        println!("{} then {} lived; {error}", 2 * freed, parked.len());
+        for coroutine in parked {
+            coroutine.thread().unpark();
+            assert_eq!(coroutine.join().unwrap(), 7);
+        }
+        error.to_string()
+    })
+}
+
+#[test]
+fn address_space_runs_out() {
+    if !is_child() {
+        return passes_in_child("address_space_runs_out", |_| ());
+    }
+    let runtime = pirn::Builder::new().workers(2).build().unwrap();
+    runtime.run(|| ());
+    set_limit(libc::RLIMIT_AS, address_space() + (1 << 30));
+    let message = spawn_until_refused(&runtime, 1 << 20, 10_000);
+    assert!(message.contains("RLIMIT_AS"), "{message}");
+    assert!(message.contains("ulimit -v"), "{message}");
+    assert!(message.contains("1 MiB"), "{message}");
+}
+
+#[test]
+fn the_map_count_runs_out() {
+    if !is_child() {
+        return passes_in_child("the_map_count_runs_out", |_| ());
+    }
+    let runtime = pirn::Builder::new().workers(2).guard(GuardKind::Mprotect).build().unwrap();
+    let message = spawn_until_refused(&runtime, 32 << 10, 10_000_000);
+    assert!(message.contains("vm.max_map_count"), "{message}");
+    assert!(message.contains("sysctl"), "{message}");
+}
+
+#[test]
+fn the_short_forms_panic_where_the_builder_returns_an_error() {
+    if !is_child() {
+        return passes_in_child("the_short_forms_panic_where_the_builder_returns_an_error", |_| ());
+    }
+    let runtime = pirn::Builder::new().workers(1).stack_size(8 << 20).build().unwrap();
+    runtime.run(|| ());
+    set_limit(libc::RLIMIT_AS, address_space() + (512 << 20));
+    runtime.run(|| {
+        let mut parked = Vec::new();
+        while let Ok(coroutine) = pirn::thread::Builder::new().spawn(pirn::thread::park) {
+            parked.push(coroutine);
+            assert!(parked.len() < 10_000, "no limit is in effect");
+        }
+        let panic = std::panic::catch_unwind(|| pirn::spawn(|| ())).map(drop).unwrap_err();
+        let text = panic.downcast_ref::<String>().unwrap();
+        assert!(text.contains("failed to spawn coroutine"), "{text}");
+        assert!(text.contains("RLIMIT_AS"), "{text}");
+        // A scope whose spawn is refused waits for the others and no longer.
+        let scope = std::panic::AssertUnwindSafe(|| {
+            pirn::thread::scope(|scope| drop(scope.spawn(|| ())));
+        });
+        assert!(std::panic::catch_unwind(scope).is_err());
+        let refused = pirn::thread::scope(|scope| {
+            pirn::thread::Builder::new().spawn_scoped(scope, || ()).map(drop).unwrap_err()
+        });
+        assert!(refused.to_string().contains("RLIMIT_AS"), "{refused}");
+        let refused = pirn::thread::Builder::new().spawn_local(|| ()).map(drop).unwrap_err();
+        assert!(refused.to_string().contains("RLIMIT_AS"), "{refused}");
+        for coroutine in parked {
+            coroutine.thread().unpark();
+            coroutine.join().unwrap();
+        }
+    });
+}
+
+/// `build` needs descriptors: fails at each point where they can run out, leaves nothing, and
+/// succeeds once there are enough.
+#[test]
+fn descriptors_run_out_while_a_runtime_is_built() {
+    if !is_child() {
+        return passes_in_child("descriptors_run_out_while_a_runtime_is_built", |_| ());
+    }
+    for workers in [1, 2, 4] {
+        // Whatever the process sets up once is set up.
+        drop(pirn::Builder::new().workers(workers).build().unwrap());
+        let (fds, threads) = (count("/proc/self/fd"), count("/proc/self/task"));
+        let mut failures = 0;
+        let mut room = 0;
+        loop {
+            set_limit(libc::RLIMIT_NOFILE, next_fd() + room);
+            let built = pirn::Builder::new().workers(workers).build();
+            set_limit(libc::RLIMIT_NOFILE, 1000);
+            match built {
+                Ok(runtime) => {
+                    assert_eq!(runtime.run(|| pirn::spawn(|| 3).join().unwrap()), 3);
+                    break;
+                }
+                Err(error) => {
+                    failures += 1;
+                    assert_eq!(error.raw_os_error(), Some(libc::EMFILE), "{error}");
+                    let patience = Instant::now() + Duration::from_secs(10);
+                    while count("/proc/self/task") > threads && Instant::now() < patience {
+                        std::thread::yield_now();
+                    }
+                    assert_eq!(count("/proc/self/task"), threads);
+                    assert_eq!(count("/proc/self/fd"), fds);
+                }
+            }
+            room += 1;
+            assert!(room < 100, "a runtime takes {room} descriptors?");
+        }
+        println!("{workers} workers: {failures} failures, {room} descriptors");
+        assert!(failures >= workers, "{failures}");
+    }
+}
+
+/// The user's own limit of threads does not bind root, so the child gives up being root.
+#[test]
+fn threads_run_out() {
+    const NOBODY: u32 = 65_432;
+    if !is_child() {
+        // SAFETY: asks for a number.
+        let root = unsafe { libc::geteuid() } == 0;
+        // Somewhere that anyone may run it from.
+        let copy = std::env::temp_dir().join(format!("pirn-exhaustion-{}", std::process::id()));
+        fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+        let test = copy.clone();
+        let outcome = std::panic::catch_unwind(move || {
+            let mut command = Command::new(test);
+            command.args(["threads_run_out", "--exact", "--nocapture", "--test-threads=1"]);
+            command.env(CHILD, "1");
+            if root {
+                command.uid(NOBODY).gid(NOBODY);
+            }
+            let output = command.output().unwrap();
+            let (out, err) = (output.stdout, output.stderr);
+            let (out, err) = (String::from_utf8_lossy(&out), String::from_utf8_lossy(&err));
+            assert!(output.status.success(), "{}\n{out}\n{err}", output.status);
+            assert!(out.contains("running 1 test"), "{out}");
+            print!("{out}");
+        });
+        fs::remove_file(copy).unwrap();
+        return outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    }
+    let first = pirn::Builder::new().workers(1).build().unwrap();
+    let before = count("/proc/self/task");
+    // Other processes of this user count, so the limit is found by trying.
+    let mut failures = 0;
+    for limit in (1..200).rev() {
+        set_limit(libc::RLIMIT_NPROC, limit);
+        match pirn::Builder::new().workers(4).build() {
+            Ok(runtime) => assert_eq!(runtime.run(|| pirn::spawn(|| 4).join().unwrap()), 4),
+            Err(error) => {
+                failures += 1;
+                assert_eq!(error.raw_os_error(), Some(libc::EAGAIN), "{error}");
+            }
+        }
+        let patience = Instant::now() + Duration::from_secs(10);
+        while count("/proc/self/task") > before && Instant::now() < patience {
+            std::thread::yield_now();
+        }
+        assert_eq!(count("/proc/self/task"), before, "a failed build left a thread behind");
+        if failures == 8 {
+            break;
+        }
+    }
+    assert!(failures > 0, "no limit was in effect");
+    // No thread is to be had now. What needs one does without.
+    set_limit(libc::RLIMIT_NPROC, 1);
+    let sum: usize = first.run(|| {
+        let coroutines: Vec<_> = (0..1000).map(|n| pirn::spawn(move || n)).collect();
+        let blocking = pirn::blocking(|| 5);
+        assert_eq!(blocking, 5);
+        // A panic in flight that cannot be moved off the thread.
+        let unwinds = pirn::spawn(|| {
+            struct Parks;
+            impl Drop for Parks {
+                fn drop(&mut self) {
+                    pirn::thread::yield_now();
+                    pirn::thread::sleep(Duration::from_millis(1));
+                }
+            }
+            let _parks = Parks;
+            std::panic::resume_unwind(Box::new(6));
+        });
+        let payload = unwinds.join().map(|()| ()).unwrap_err();
+        assert_eq!(*payload.downcast_ref::<i32>().unwrap(), 6);
+        coroutines.into_iter().map(|coroutine| coroutine.join().unwrap()).sum()
+    });
+    assert_eq!(sum, 499_500);
+    // The default runtime cannot start, and says so; later it can.
+    let refused = pirn::thread::Builder::new().spawn(|| ()).map(drop).unwrap_err();
+    assert_eq!(refused.raw_os_error(), Some(libc::EAGAIN), "{refused}");
+    let mut current = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: a place of this function's own.
+    unsafe { libc::getrlimit(libc::RLIMIT_NPROC, &raw mut current) };
+    set_limit(libc::RLIMIT_NPROC, current.rlim_max);
+    assert_eq!(pirn::spawn(|| 8).join().unwrap(), 8);
+    println!("{failures} builds refused");
+}
