@@ -166,7 +166,8 @@ fn a_stack_can_be_used_to_nearly_its_end() {
         let runtime = runtime(&guard);
         return runtime.run(|| {
             let deep = pirn::thread::Builder::new().stack_size(SIZE).spawn(|| {
-                let top = std::hint::black_box([0_u8; 8]).as_ptr().addr();
+                let bytes = std::hint::black_box([0_u8; 8]);
+                let top = bytes.as_ptr().addr();
                 // Guard, first frames and last frames have their share.
                 let goal = top - (SIZE - 32 * 1024);
                 assert!(descend_to(goal) <= goal);

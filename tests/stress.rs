@@ -237,7 +237,7 @@ fn scopes_and_borrows() {
 #[test]
 fn dropped_at_any_moment() {
     rounds(25, |runtime, seed| {
-        struct Unwinds(Counted, u64);
+        struct Unwinds(#[expect(dead_code, reason = "counts when dropped")] Counted, u64);
 
         impl Drop for Unwinds {
             fn drop(&mut self) {

@@ -156,7 +156,6 @@ enum Status {
     ContentTooLarge,
     HeadTooLarge,
     NotImplemented,
-    VersionNotSupported,
 }
 
 impl Status {
@@ -168,7 +167,6 @@ impl Status {
             Status::ContentTooLarge => "413 Content Too Large",
             Status::HeadTooLarge => "431 Request Header Fields Too Large",
             Status::NotImplemented => "501 Not Implemented",
-            Status::VersionNotSupported => "505 HTTP Version Not Supported",
         }
     }
 
@@ -194,7 +192,6 @@ fn parse(bytes: &[u8]) -> Parsed<'_> {
             return Parsed::Partial { length, expects_continue: false };
         }
         Err(httparse::Error::TooManyHeaders) => return Parsed::Bad(Status::HeadTooLarge),
-        Err(httparse::Error::Version) => return Parsed::Bad(Status::VersionNotSupported),
         Err(_) => return Parsed::Bad(Status::BadRequest),
     };
     let (Some(method), Some(path), Some(minor_version)) =

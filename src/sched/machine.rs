@@ -109,6 +109,7 @@ pub(super) fn run(shared: Arc<Shared>, processor: Arc<Processor>, runq: Worker<C
         processor,
     };
     tls::set_current(&raw const machine);
+    machine.processor.set_activity(Activity::Running);
     while let Some(coroutine) = machine.find_runnable() {
         if machine.searching.get() {
             machine.end_search();
@@ -459,7 +460,15 @@ impl Machine {
         if self.processor.starts.is_empty() {
             return None;
         }
-        repeat(|| self.processor.starts.steal())
+        // What was right when it was sent may be wrong by now, if others sent as much.
+        // It counts here before it leaves the queue, so that no sender sees it in neither place.
+        self.processor.counters.burden.store(self.burden() + 1, Ordering::Release);
+        let start = repeat(|| self.processor.starts.steal());
+        let start = start.and_then(|coroutine| self.place(coroutine));
+        if start.is_none() {
+            self.publish_residents();
+        }
+        start
     }
 
     fn take_global(&self) -> Option<Coroutine> {
@@ -519,10 +528,7 @@ impl Machine {
         let mut best: Option<(usize, &Arc<Processor>)> = None;
         for index in 0..peers.len().min(SCAN) {
             let peer = &peers[if sampled { self.random.below(peers.len()) } else { index }];
-            if peer.surplus
-                || Arc::ptr_eq(peer, &self.processor)
-                || peer.watch.stuck.load(Ordering::Relaxed)
-            {
+            if peer.surplus || Arc::ptr_eq(peer, &self.processor) || peer.is_stuck() {
                 continue;
             }
             let load = peer.load();
@@ -575,7 +581,8 @@ impl Machine {
             return None;
         }
         repeat(|| victim.stealer.steal_batch_and_pop(&self.runq))
-            .or_else(|| repeat(|| victim.starts.steal()))
+            // What was sent there is to live there, unless its machine cannot take it.
+            .or_else(|| if victim.is_stuck() { repeat(|| victim.starts.steal()) } else { None })
             // A victim that is about to run its latest spawn itself does so sooner and with a
             // warm cache; in the last round it has had the time.
             .or_else(|| if latest_too { victim.take_next_start() } else { None })
@@ -650,7 +657,7 @@ impl Machine {
 
     fn could_steal(&self, victim: &Arc<Processor>) -> bool {
         !Arc::ptr_eq(victim, &self.processor)
-            && (!victim.stealer.is_empty() || !victim.starts.is_empty())
+            && (!victim.stealer.is_empty() || victim.is_stuck() && !victim.starts.is_empty())
     }
 
     fn poll(&self, timeout: Option<Duration>) {

@@ -33,7 +33,7 @@ pub(crate) struct Processor {
     pub(crate) driver: Box<dyn Driver>,
     /// Resident coroutines that were woken elsewhere.
     pub(crate) inbox: CachePadded<Inbox<Coroutine>>,
-    /// Coroutines that were sent here to start. Anyone may steal them: the machine may be stuck.
+    /// Coroutines that were sent here to start. Others take them if the machine is stuck.
     pub(crate) starts: Injector<Coroutine>,
     /// Coroutines spawned here that have not started.
     pub(crate) stealer: Stealer<Coroutine>,
@@ -110,7 +110,8 @@ impl Processor {
             pins: CachePadded::default(),
             watch: CachePadded::new(Watch {
                 schedules: AtomicU64::new(0),
-                activity: AtomicU8::new(Activity::Running as u8),
+                // Until its thread runs, a machine is not stuck.
+                activity: AtomicU8::new(Activity::Idle as u8),
                 named: AtomicPtr::new(ptr::null_mut()),
                 running_id: AtomicU64::new(0),
                 spawned_at: AtomicPtr::new(ptr::null_mut()),
@@ -143,6 +144,12 @@ impl Processor {
     #[inline]
     pub(crate) fn set_activity(&self, activity: Activity) {
         self.watch.activity.store(activity as u8, Ordering::Relaxed);
+    }
+
+    /// Whether sysmon has found its machine stuck in a coroutine.
+    #[inline]
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.watch.stuck.load(Ordering::Relaxed)
     }
 
     /// Whether there is something that another machine could take.

@@ -30,8 +30,9 @@ const PATIENT_NAPS: u32 = 50;
 /// sleeps without limit. Naps are long by then.
 const SETTLE_NAPS: u32 = PATIENT_NAPS + 20;
 const IDLE_NAPS: u32 = PATIENT_NAPS + 30;
-/// How long a machine may run one coroutine before its work is retaken (Go's time slice).
-const RETAKE_AFTER: Duration = Duration::from_millis(10);
+/// How long a machine may run one coroutine before its work is retaken: longer than the system's
+/// scheduler keeps a thread waiting that competes with a few others for its processor.
+const RETAKE_AFTER: Duration = Duration::from_millis(40);
 /// How long a machine may go without a poll before it is nudged.
 const NUDGE_AFTER: Duration = Duration::from_millis(1);
 /// How often caches and stacks are looked after.

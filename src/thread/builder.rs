@@ -7,6 +7,7 @@ use crate::sched::{self, Shared, Spawn};
 use crate::stack::Class;
 use crate::thread::join::{JoinHandle, JoinInner, LocalJoinHandle};
 use crate::thread::scope::{Scope, ScopedJoinHandle};
+use std::ffi::CString;
 use std::io;
 use std::panic::Location;
 use std::sync::Arc;
@@ -216,7 +217,11 @@ impl Builder {
 
     fn into_spawn(self, spawned_at: &'static Location<'static>) -> io::Result<Spawn> {
         if let Some(name) = &self.name {
-            assert!(!name.contains('\0'), "thread name may not contain interior null bytes");
+            // With std's own message. The common case makes no copy.
+            if name.contains('\0') {
+                CString::new(name.as_str())
+                    .expect("thread name may not contain interior null bytes");
+            }
         }
         Ok(Spawn {
             name: self.name.map(String::into_boxed_str),

@@ -8,6 +8,7 @@ use crate::sched;
 use std::cell::RefCell;
 use std::fmt;
 use std::num::NonZero;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -23,6 +24,10 @@ enum Kind {
     Coroutine(Coroutine),
     Os(Arc<OsThread>),
 }
+
+// As std's is: what a panic leaves behind is the coroutine's, not the handle's.
+impl UnwindSafe for Thread {}
+impl RefUnwindSafe for Thread {}
 
 /// What a plain OS thread has in place of a coroutine's header.
 struct OsThread {

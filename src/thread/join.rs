@@ -22,10 +22,9 @@ pub(super) struct JoinInner<T> {
 }
 
 // SAFETY: a handle gives nothing of the result away but by value, in `join`, which takes it.
-// Handles of coroutines whose results are not `Send` are wrapped in a type that is not either.
-unsafe impl<T> Send for JoinInner<T> {}
-// SAFETY: as above; by reference there is no way to the result.
-unsafe impl<T> Sync for JoinInner<T> {}
+unsafe impl<T: Send> Send for JoinInner<T> {}
+// SAFETY: by reference there is no way to the result.
+unsafe impl<T: Send> Sync for JoinInner<T> {}
 
 impl<T> JoinInner<T> {
     /// Takes over the handle's reference of a coroutine whose body leaves a `T`.
@@ -102,6 +101,11 @@ impl<T> Drop for JoinInner<T> {
 ///
 /// Dropping it lets the coroutine run on its own.
 pub struct JoinHandle<T>(pub(super) JoinInner<T>);
+
+// SAFETY: as std's: only spawns make one, and those ask for a result that is `Send`.
+unsafe impl<T> Send for JoinHandle<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for JoinHandle<T> {}
 
 impl<T> JoinHandle<T> {
     /// A handle to the coroutine itself.

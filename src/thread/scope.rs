@@ -3,7 +3,7 @@
 use crate::coroutine::ScopeCount;
 use crate::park::Cancel;
 use crate::thread::join::JoinInner;
-use crate::thread::{Builder, Result, Thread};
+use crate::thread::{Builder, Result, Thread, current};
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -12,6 +12,7 @@ use std::sync::Arc;
 /// A scope to spawn borrowing coroutines in; see [`scope`] and [`std::thread::Scope`].
 pub struct Scope<'scope, 'env: 'scope> {
     count: Arc<ScopeCount>,
+    main_thread: Thread,
     /// Invariant over `'scope`, as std's is, so that it cannot shrink.
     scope: PhantomData<&'scope mut &'scope ()>,
     env: PhantomData<&'env mut &'env ()>,
@@ -49,7 +50,12 @@ pub fn scope<'env, F, T>(f: F) -> T
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
 {
-    let scope = Scope { count: Arc::default(), env: PhantomData, scope: PhantomData };
+    let scope = Scope {
+        count: Arc::default(),
+        main_thread: current(),
+        env: PhantomData,
+        scope: PhantomData,
+    };
     let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
     scope.count.wait();
     match result {
@@ -109,6 +115,7 @@ impl fmt::Debug for Scope<'_, '_> {
         f.debug_struct("Scope")
             .field("num_running_threads", &self.count.running())
             .field("a_thread_panicked", &self.count.has_panicked())
+            .field("main_thread", &self.main_thread)
             .finish_non_exhaustive()
     }
 }
