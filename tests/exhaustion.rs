@@ -274,7 +274,7 @@ fn threads_run_out() {
             let _parks = Parks;
             std::panic::resume_unwind(Box::new(6));
         });
-        let payload = unwinds.join().map(|()| ()).unwrap_err();
+        let payload = unwinds.join().unwrap_err();
         assert_eq!(*payload.downcast_ref::<i32>().unwrap(), 6);
         coroutines.into_iter().map(|coroutine| coroutine.join().unwrap()).sum()
     });

@@ -123,7 +123,7 @@ fn what_a_panicking_closure_captured_is_gone_before_join_returns() {
                 let _used = &probe;
                 std::panic::resume_unwind(Box::new(here()));
             });
-            let at = *coroutine.join().map(|()| ()).unwrap_err().downcast::<Where>().unwrap();
+            let at = *coroutine.join().unwrap_err().downcast::<Where>().unwrap();
             let dropped = dropped.lock().unwrap();
             assert_eq!(dropped.len(), round);
             assert_eq!(dropped[round - 1], at);

@@ -132,7 +132,7 @@ fn a_destructor_that_is_already_blocking_is_left_alone() {
         drop(runtime);
         assert_eq!(dropped.load(Ordering::Relaxed), 20);
         for (number, coroutine) in panicking.into_iter().enumerate() {
-            let payload = coroutine.join().map(|()| ()).unwrap_err();
+            let payload = coroutine.join().unwrap_err();
             assert_eq!(*payload.downcast_ref::<usize>().unwrap(), number);
         }
     });
@@ -362,7 +362,7 @@ fn dropped_while_its_own_coroutine_unwinds_a_runtime_runs_on() {
         std::panic::resume_unwind(Box::new("unwinds over its runtime"));
     });
     sent.send(()).unwrap();
-    let payload = coroutine.join().map(|()| ()).unwrap_err();
+    let payload = coroutine.join().unwrap_err();
     assert_eq!(*payload.downcast_ref::<&str>().unwrap(), "unwinds over its runtime");
     parked.thread().unpark();
     parked.join().unwrap();
@@ -472,7 +472,7 @@ fn unpark_races_the_end() {
         stop.store(true, Ordering::Relaxed);
         unparkers.into_iter().for_each(|unparker| unparker.join().unwrap());
         for coroutine in coroutines {
-            let payload = coroutine.join().map(|()| ()).unwrap_err();
+            let payload = coroutine.join().unwrap_err();
             assert!(payload.is::<pirn::Cancelled>());
         }
     }

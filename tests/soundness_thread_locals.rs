@@ -254,7 +254,7 @@ fn values_that_are_not_send_live_on_stacks() {
                     pirn::spawn(move || {
                         let _bound = Bound { home: os_thread(), dropped, _not_send: PhantomData };
                         (0..6).for_each(|way| leave(number + way));
-                        assert!(number % 10 != 0, "unwinds over the bound value");
+                        assert!(!number.is_multiple_of(10), "unwinds over the bound value");
                     })
                 })
                 .collect();
@@ -363,7 +363,7 @@ fn spawn_local_children_that_nobody_joins_drop_what_they_hold_at_home() {
 #[test]
 fn spawn_local_needs_a_coroutine() {
     let outside = std::panic::catch_unwind(|| pirn::thread::spawn_local(|| ()));
-    let message = outside.err().expect("there is no machine here");
+    let message = outside.expect_err("there is no machine here");
     let text = message.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| message.downcast_ref::<&str>().copied()).unwrap();
     assert!(text.contains("spawn_local called outside of a coroutine"), "{text}");

@@ -177,7 +177,7 @@ fn is_finished_tells_the_end_and_not_more() {
             while !panicked.is_finished() {
                 thread::yield_now();
             }
-            assert!(panicked.join().map(|()| ()).is_err());
+            assert!(panicked.join().is_err());
         });
     });
 }
@@ -261,7 +261,7 @@ fn scopes_panic_as_in_std() {
             assert_eq!(text_of(ours.unwrap_err()), expected);
             // Joined by hand, a panic is no business of the scope's.
             thread::scope(|scope| {
-                let panic = scope.spawn(silent).join().map(|()| ()).unwrap_err();
+                let panic = scope.spawn(silent).join().unwrap_err();
                 assert_eq!(*panic.downcast_ref::<i32>().unwrap(), 1);
             });
             // The closure's own panic comes first, after all children have ended.
@@ -374,7 +374,7 @@ fn panic_payloads_survive() {
         let odd = join(|| std::panic::panic_any(vec![1_u8, 2]));
         assert_eq!(*odd.downcast::<Vec<u8>>().unwrap(), [1, 2]);
         let run = catch_unwind(AssertUnwindSafe(|| runtime.run(|| panic!("out of run"))));
-        assert_eq!(text_of(run.map(|()| ()).unwrap_err()), "out of run");
+        assert_eq!(text_of(run.unwrap_err()), "out of run");
     });
 }
 

@@ -122,7 +122,7 @@ fn the_longest_durations_are_legal() {
         assert!(sleepers.iter().all(|sleeper| !sleeper.is_finished()));
         drop(runtime);
         for sleeper in sleepers {
-            let payload = sleeper.join().map(|()| ()).unwrap_err();
+            let payload = sleeper.join().unwrap_err();
             assert!(payload.is::<pirn::Cancelled>());
         }
     });

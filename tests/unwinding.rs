@@ -273,7 +273,7 @@ fn exit_unwinds_over_destructors_that_park() {
             });
             pirn::thread::exit();
         });
-        assert!(coroutine.join().map(|()| ()).unwrap_err().is::<pirn::thread::Exited>());
+        assert!(coroutine.join().unwrap_err().is::<pirn::thread::Exited>());
         assert!(ran.load(Ordering::Relaxed));
     });
 }

@@ -67,7 +67,7 @@ fn client(client: &mut Client) -> io::Result<()> {
 
     // Either way the server closes the connection.
     let start = Instant::now();
-    if client.number % 16 == 0 {
+    if client.number.is_multiple_of(16) {
         client.stream.write_all(BAD.as_bytes())?;
         responses.expect(&mut client.stream, 400, Some(b"400 Bad Request\n"))?;
     } else {
