@@ -11,5 +11,3 @@ cd "$(dirname "$0")/.."
 cargo clippy --workspace --all-targets --all-features -- -D warnings
 
 RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --all-features
-RUSTDOCFLAGS='-D warnings --document-private-items' \
-    cargo doc --no-deps --all-features -p pirn -p pirn-netpoll

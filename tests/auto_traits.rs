@@ -144,3 +144,10 @@ fn ids_are_hashed_and_compared() {
     is_key::<std::thread::ThreadId>();
     is_key::<pirn::thread::ThreadId>();
 }
+
+#[test]
+fn the_probe_sees_what_has_no_debug() {
+    struct Mute;
+
+    assert!(!traits!(Mute).debug);
+}

@@ -142,7 +142,7 @@ impl Builder {
     }
 
     /// Spawns a coroutine that starts and stays on the calling worker; see
-    /// [`spawn_local`](super::spawn_local).
+    /// [the function of that name](super::spawn_local).
     ///
     /// # Errors
     ///
