@@ -103,7 +103,7 @@ fn start_server(number: u64) -> io::Result<String> {
 
 fn answer_one(listener: &TcpListener, number: u64) -> io::Result<()> {
     let (mut stream, _peer) = listener.accept()?;
-    stream.read(&mut [0; 1024])?;
+    let _request = stream.read(&mut [0; 1024])?;
     match number % 10 {
         // Hangs up.
         7 => return Ok(()),
