@@ -359,7 +359,10 @@ impl Machine {
                 return Some(coroutine);
             }
             if let Some(coroutine) = self.search() {
-                return Some(coroutine);
+                match self.place(coroutine) {
+                    Some(coroutine) => return Some(coroutine),
+                    None => continue,
+                }
             }
             if self.shared.is_finished() || self.is_superfluous() {
                 self.stop_searching();
