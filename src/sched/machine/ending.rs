@@ -1,0 +1,70 @@
+//! The end of a machine, and of its residents.
+
+#![expect(unsafe_code, reason = "walks the residents")]
+
+use super::Machine;
+use super::finding::repeat;
+use crate::coroutine::Coroutine;
+use crate::park::Outcome;
+use std::ptr::NonNull;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+
+impl Machine {
+    /// Once the runtime stops: cancels every resident. Whether it did, so that some may be ready.
+    pub(super) fn look_after_stop(&self) -> bool {
+        if !self.shared.is_stopping() || self.cancelled_all.replace(true) {
+            return false;
+        }
+        let mut next = self.residents.get();
+        // SAFETY: residents are alive while they are linked, and this is their home.
+        while let Some(header) = unsafe { next.as_ref() } {
+            // SAFETY: as above.
+            let resident = unsafe { header.resident() };
+            next = resident.next.get();
+            header.status.cancel();
+            if !cfg!(panic = "abort") && header.park.claim_current() {
+                resident.outcome.set(Outcome::Cancelled);
+                // SAFETY: the claim has made the scheduler's reference this machine's.
+                let coroutine = unsafe { Coroutine::from_raw(NonNull::from(header)) };
+                self.ready.borrow_mut().push_back(coroutine);
+            }
+        }
+        self.shared.migrants.cancel_all();
+        self.shared.finish_if_empty();
+        true
+    }
+
+    /// Leaves the runtime: nothing lives here any more.
+    pub(super) fn retire(&self) {
+        let processor = &self.processor;
+        debug_assert_eq!(self.resident_count.get(), 0);
+        {
+            let mut retired = self.shared.retired.lock().unwrap_or_else(PoisonError::into_inner);
+            let counters = &processor.counters;
+            retired.spawned += counters.spawned.load(Ordering::Relaxed);
+            retired.finished += counters.finished.load(Ordering::Relaxed);
+            self.shared.change_processors(|list| list.retain(|p| !Arc::ptr_eq(p, processor)));
+        }
+        processor.driver.close();
+        // Whoever saw this processor in the list may still send something.
+        let mut left_over = false;
+        let taken = || {
+            processor
+                .take_next_start()
+                .or_else(|| self.runq.pop())
+                .or_else(|| repeat(|| processor.starts.steal()))
+        };
+        while let Some(coroutine) = taken() {
+            self.shared.global.push(coroutine);
+            left_over = true;
+        }
+        if left_over {
+            self.shared.wake_searcher();
+        }
+        // Wakers that pushed a resident's wake may still be on their way out.
+        while processor.pins.load(Ordering::Acquire) != 0 {
+            std::thread::yield_now();
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! What a machine runs next, and its search for the work of others.
+
+use super::Machine;
+use crate::coroutine::Coroutine;
+use crate::sched::processor::{Processor, bump};
+use crossbeam_deque::Steal;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Every so many schedules the global queue comes first (Go's figure: a prime, so that it does
+/// not fall into step with a program's own rhythm).
+const GLOBAL_EVERY: u32 = 61;
+/// Every so many schedules inbox and timers are looked at although there is work.
+const INBOX_EVERY: u32 = 16;
+/// Every so many schedules the clock is looked at although there is work, to see whether to poll.
+const CLOCK_EVERY: u32 = 64;
+/// How old the last poll must be for another one while there is work, in nanoseconds. When
+/// schedules are few and long, sysmon asks for one instead.
+const POLL_AFTER: u64 = 20_000;
+/// How many times in a row what was just made ready may run before the queue.
+const STREAK: u32 = 8;
+/// Rounds of looking at all the others before a machine gives up.
+const SEARCH_ROUNDS: usize = 4;
+
+impl Machine {
+    /// The next coroutine to run; sleeps until there is one. `None`: the machine is to end.
+    pub(super) fn find_runnable(&self) -> Option<Coroutine> {
+        loop {
+            if let Some(coroutine) = self.next_local() {
+                return Some(coroutine);
+            }
+            if self.look_after_stop() || self.take_inbox() || self.fire_timers() {
+                continue;
+            }
+            if let Some(coroutine) = self.take_start().or_else(|| self.take_global()) {
+                return Some(coroutine);
+            }
+            if let Some(coroutine) = self.search() {
+                match self.place(coroutine) {
+                    Some(coroutine) => return Some(coroutine),
+                    None => continue,
+                }
+            }
+            if self.shared.is_finished() || self.is_superfluous() {
+                self.stop_searching();
+                return None;
+            }
+            self.sleep();
+        }
+    }
+
+    /// From this machine's own queues.
+    #[inline]
+    pub(super) fn next_local(&self) -> Option<Coroutine> {
+        loop {
+            let schedules = self.schedules.get().wrapping_add(1);
+            self.schedules.set(schedules);
+            if schedules.is_multiple_of(INBOX_EVERY)
+                || self.processor.watch.nudge.load(Ordering::Relaxed)
+            {
+                self.look_around(schedules);
+            }
+            if schedules.is_multiple_of(GLOBAL_EVERY)
+                && let Some(coroutine) = self.take_start().or_else(|| self.take_global())
+            {
+                return Some(coroutine);
+            }
+            if self.streak.get() < STREAK {
+                if let Some(coroutine) = self.next_ready.take() {
+                    self.streak.set(self.streak.get() + 1);
+                    return Some(coroutine);
+                }
+                if let Some(coroutine) = self.processor.take_next_start() {
+                    self.streak.set(self.streak.get() + 1);
+                    match self.place(coroutine) {
+                        Some(coroutine) => return Some(coroutine),
+                        None => continue,
+                    }
+                }
+            } else {
+                // What wakes and spawns each other has had its turn: to the end of the queue.
+                self.ready.borrow_mut().extend(self.next_ready.take());
+                if let Some(coroutine) = self.processor.take_next_start() {
+                    self.runq.push(coroutine);
+                }
+            }
+            self.streak.set(0);
+            // Residents and starts take turns, so that neither can starve the other.
+            if schedules.is_multiple_of(2)
+                && let Some(coroutine) = self.pop_ready()
+            {
+                return Some(coroutine);
+            }
+            match self.runq.pop() {
+                Some(coroutine) => match self.place(coroutine) {
+                    Some(coroutine) => return Some(coroutine),
+                    None => continue,
+                },
+                None => return self.pop_ready(),
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn pop_ready(&self) -> Option<Coroutine> {
+        self.ready.borrow_mut().pop_front()
+    }
+
+    /// What a machine looks at now and then although it has work.
+    #[cold]
+    pub(super) fn look_around(&self, schedules: u32) {
+        self.take_inbox();
+        let nudged = self.processor.watch.nudge.load(Ordering::Relaxed);
+        if nudged || schedules.is_multiple_of(CLOCK_EVERY) {
+            let now = self.shared.now();
+            if nudged || now.saturating_sub(self.polled_at.get()) >= POLL_AFTER {
+                self.processor.watch.nudge.store(false, Ordering::Relaxed);
+                self.polled_at.set(now);
+                self.poll(Some(Duration::ZERO));
+            }
+            self.look_after_stop();
+        }
+        self.fire_timers();
+    }
+
+    pub(super) fn take_inbox(&self) -> bool {
+        if self.processor.inbox.is_empty() {
+            return false;
+        }
+        let mut ready = self.ready.borrow_mut();
+        for coroutine in self.processor.inbox.take_all() {
+            ready.push_back(coroutine);
+            bump(&self.processor.counters.inbox_wakes);
+        }
+        true
+    }
+
+    /// Something that was sent here to start. It counts as this machine's already.
+    pub(super) fn take_start(&self) -> Option<Coroutine> {
+        if self.processor.starts.is_empty() {
+            return None;
+        }
+        // What was right when it was sent may be wrong by now, if others sent as much.
+        // It counts here before it leaves the queue, so that no sender sees it in neither place.
+        self.processor.counters.burden.store(self.burden() + 1, Ordering::Release);
+        let start = repeat(|| self.processor.starts.steal());
+        let start = start.and_then(|coroutine| self.place(coroutine));
+        if start.is_none() {
+            self.publish_residents();
+        }
+        start
+    }
+
+    pub(super) fn take_global(&self) -> Option<Coroutine> {
+        if self.is_leaving() || self.shared.global.is_empty() {
+            return None;
+        }
+        let coroutine = repeat(|| self.shared.global.steal())?;
+        if !self.shared.global.is_empty() {
+            // One taker at a time is woken; each wakes the next.
+            self.shared.wake_searcher();
+        }
+        self.place(coroutine)
+    }
+
+    /// Looks for unstarted work of other machines.
+    pub(super) fn search(&self) -> Option<Coroutine> {
+        if self.is_leaving() {
+            self.stop_searching();
+            return None;
+        }
+        if !self.searching.get() {
+            if !self.shared.idle.try_search(self.shared.machine_count()) {
+                return None;
+            }
+            self.searching.set(true);
+        }
+        let found = self.with_peers(|peers| {
+            (0..SEARCH_ROUNDS).find_map(|round| {
+                let first = self.random.below(peers.len().max(1));
+                let (wrapped, order) = peers.split_at(first);
+                let last_round = round + 1 == SEARCH_ROUNDS;
+                order.iter().chain(wrapped).find_map(|peer| self.steal_from(peer, last_round))
+            })
+        });
+        if found.is_some() {
+            bump(&self.processor.counters.steals);
+            self.shared.futile.store(0, Ordering::Relaxed);
+        }
+        found
+    }
+
+    pub(super) fn steal_from(
+        &self,
+        victim: &Arc<Processor>,
+        latest_too: bool,
+    ) -> Option<Coroutine> {
+        if Arc::ptr_eq(victim, &self.processor) {
+            return None;
+        }
+        repeat(|| victim.stealer.steal_batch_and_pop(&self.runq))
+            // What was sent there is to live there, unless its machine cannot take it.
+            .or_else(|| if victim.is_stuck() { repeat(|| victim.starts.steal()) } else { None })
+            // A victim that is about to run its latest spawn itself does so sooner and with a
+            // warm cache; in the last round it has had the time.
+            .or_else(|| if latest_too { victim.take_next_start() } else { None })
+    }
+
+    /// A searcher has found something, wherever. If it was the last to search, there may be more
+    /// where that came from, so it wakes the next.
+    #[cold]
+    pub(super) fn end_search(&self) {
+        if self.stop_searching() {
+            self.shared.wake_searcher();
+        }
+    }
+
+    /// Whether this machine was the last to search.
+    pub(super) fn stop_searching(&self) -> bool {
+        self.searching.replace(false) && self.shared.idle.stop_searching()
+    }
+
+    /// A surplus machine whose time is over takes nothing new.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.processor.surplus && self.shared.sysmon.stuck_workers() == 0
+    }
+
+    pub(super) fn is_superfluous(&self) -> bool {
+        self.is_leaving() && self.resident_count.get() == 0
+    }
+}
+
+/// Tries until the queue answers.
+pub(super) fn repeat<T>(mut steal: impl FnMut() -> Steal<T>) -> Option<T> {
+    loop {
+        match steal() {
+            Steal::Success(value) => return Some(value),
+            Steal::Empty => return None,
+            Steal::Retry => std::hint::spin_loop(),
+        }
+    }
+}
