@@ -71,8 +71,9 @@ const COROSENSEI: &[&str] = &["src/coroutine/switch.rs", "src/stack/test_util.rs
 /// Files that may name the model checker outside of their models.
 const LOOM: &[&str] = &["src/primitive.rs"];
 
-/// Files with thread-local state of the runtime's own.
-const THREAD_LOCALS: &[&str] = &["src/park/os.rs", "src/sched/tls.rs", "src/thread/handle.rs"];
+/// Files with thread-local state of the runtime's own, and the macro that makes the user's.
+const THREAD_LOCALS: &[&str] =
+    &["src/park/os.rs", "src/sched/tls.rs", "src/thread/handle.rs", "src/thread/local.rs"];
 
 /// Files that may print: the reports of the process's death.
 const PRINTS: &[&str] = &["src/coroutine/execution.rs"];

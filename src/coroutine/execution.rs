@@ -3,8 +3,10 @@
 #![expect(unsafe_code, reason = "runs the body of a header, and suspends it")]
 
 use crate::coroutine::header::Header;
+use crate::coroutine::locals::Locals;
 use crate::coroutine::switch::{Suspender, Word};
 use crate::protocol::status::Completion;
+use crate::sched;
 use std::any::Any;
 use std::fmt;
 use std::panic::{self, AssertUnwindSafe};
@@ -84,10 +86,42 @@ pub(crate) fn shielded<R>(running: Option<&Header>, f: impl FnOnce() -> R) -> R 
 /// Runs a destructor of a result that nobody claimed. If it panics, the process aborts, as std
 /// does for threads: there is nobody to give that panic to.
 pub(crate) fn abort_on_unwind(running: Option<&Header>, f: impl FnOnce()) {
+    abort_unless(running, "thread result panicked on drop", f);
+}
+
+/// Runs destructors that no panic may leave.
+fn abort_unless(running: Option<&Header>, message: &str, f: impl FnOnce()) {
     if panic::catch_unwind(AssertUnwindSafe(|| shielded(running, f))).is_err() {
-        eprintln!("fatal runtime error: thread result panicked on drop, aborting");
+        eprintln!("fatal runtime error: {message}, aborting");
         std::process::abort();
     }
+}
+
+/// Calls `f` with what the running coroutine keeps for itself; `None` if no coroutine runs. `f`
+/// must not use it again, so it must not run user code.
+pub(crate) fn with_locals<R>(f: impl FnOnce(&mut Locals) -> R) -> Option<R> {
+    let running = sched::current_coroutine()?;
+    // SAFETY: it runs, and this is its home.
+    let resident = unsafe { running.as_ref().resident() };
+    let mut locals = resident.locals.take().unwrap_or_else(|| Box::new(Locals::new()));
+    let result = f(&mut locals);
+    resident.locals.set(Some(locals));
+    Some(result)
+}
+
+/// Destroys what the running coroutine keeps for itself, the youngest first, as std does at the end
+/// of a thread. A result that nobody can ask for goes before, since its destructor may look there.
+#[cold]
+pub(super) fn end_locals(header: &Header, discard: impl FnOnce()) {
+    if header.status.is_unclaimed() {
+        abort_on_unwind(Some(header), discard);
+    }
+    abort_unless(Some(header), "thread local panicked on drop", || {
+        // What a destructor makes is destroyed as well.
+        while let Some(value) = with_locals(Locals::take_last).flatten() {
+            drop(value);
+        }
+    });
 }
 
 /// Describes a coroutine for the overflow report: called in a signal handler, on the thread that

@@ -7,6 +7,7 @@
 #![expect(unsafe_code, reason = "type erasure by hand: one allocation per coroutine")]
 
 use crate::coroutine::execution;
+use crate::coroutine::locals::Locals;
 use crate::coroutine::scope::ScopeCount;
 use crate::coroutine::switch::{Suspender, Switch};
 use crate::park::{Outcome, Ticket, WaitReason};
@@ -70,6 +71,8 @@ pub(crate) struct Resident {
     pub(crate) shielded: Cell<bool>,
     /// A migrating coroutine has been told of its cancellation.
     pub(crate) told: Cell<bool>,
+    /// The values of its `coroutine_local!`s, if it has any.
+    pub(crate) locals: Cell<Option<Box<Locals>>>,
 }
 
 pub(crate) struct Vtable {
@@ -123,6 +126,13 @@ impl<T, F: FnOnce() -> T> Frame<F, T> {
         let panicked = result.is_err();
         *stage = Stage::Result(result);
         let stage = frame.stage.get();
+        // SAFETY: the coroutine runs, on its home.
+        if unsafe { frame.header.resident() }.has_locals() {
+            execution::end_locals(&frame.header, || {
+                // SAFETY: completion has not been published, and no handle is left to look.
+                drop(std::mem::replace(unsafe { &mut *stage }, Stage::Empty));
+            });
+        }
         let unclaimed = execution::complete(&frame.header, || {
             // SAFETY: completion has not been published, and no handle is left to look.
             drop(std::mem::replace(unsafe { &mut *stage }, Stage::Empty));
@@ -184,6 +194,7 @@ impl Coroutine {
                     migrating: seed.migrating,
                     shielded: Cell::new(false),
                     told: Cell::new(false),
+                    locals: Cell::new(None),
                 },
                 link: AtomicPtr::new(ptr::null_mut()),
                 token: Token::new(),
@@ -312,6 +323,15 @@ impl Resident {
     #[inline]
     pub(crate) fn is_migrating(&self) -> bool {
         cfg!(feature = "migrating") && self.migrating
+    }
+
+    /// Whether it has ever used a `coroutine_local!`.
+    #[inline]
+    fn has_locals(&self) -> bool {
+        let locals = self.locals.take();
+        let any = locals.is_some();
+        self.locals.set(locals);
+        any
     }
 
     /// # Safety

@@ -16,20 +16,23 @@
 //!   runtime that ends resumes it once more so that it unwinds.
 //!
 //! [`header`] is the allocation, [`switch`] the stack switch, [`execution`] what runs on the stack,
-//! [`unwinding`] how a coroutine parks in the middle of a panic, [`scope`] the count that scopes
+//! [`locals`] what a coroutine keeps for itself, [`unwinding`] how a coroutine parks in the middle of a panic, [`scope`] the count that scopes
 //! wait for. The atomic protocols are in [`crate::protocol`].
 
 mod execution;
 mod header;
+mod locals;
 mod scope;
 mod switch;
 mod unwinding;
 
 pub use execution::{Cancelled, Exited};
 pub(crate) use execution::{
-    abort_on_unwind, describe, entry, suspend, unwind_cancelled, unwind_exited,
+    abort_on_unwind, describe, entry, suspend, unwind_cancelled, unwind_exited, with_locals,
 };
+
 pub(crate) use header::{Coroutine, Header, Resident, Seed};
+pub(crate) use locals::{Local, LocalId};
 pub(crate) use scope::ScopeCount;
 pub(crate) use switch::{Resumed, Switch};
 pub(crate) use unwinding::UnwindBank;

@@ -100,6 +100,12 @@ impl Status {
         debug_assert!(before & (COMPLETE | JOIN_INTEREST) == 0);
     }
 
+    /// Whether nobody can ask for the result any more. Only the coroutine itself may rely on it.
+    pub(crate) fn is_unclaimed(&self) -> bool {
+        // Acquire as in `try_complete`.
+        self.0.load(Ordering::Acquire) & JOIN_INTEREST == 0
+    }
+
     // Joining: called by the owner of the join handle.
 
     #[inline]

@@ -6,6 +6,7 @@
 mod builder;
 mod handle;
 mod join;
+mod local;
 mod scope;
 mod wait;
 
@@ -13,6 +14,7 @@ pub use crate::coroutine::{Cancelled, Exited};
 pub use builder::{Builder, Placement, spawn, spawn_local};
 pub use handle::{Thread, ThreadId, current};
 pub use join::{JoinHandle, LocalJoinHandle};
+pub use local::{AccessError, LocalKey};
 pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use std::thread::{Result, available_parallelism, panicking};
 pub use wait::{park, park_timeout, sleep, sleep_until, yield_now};
