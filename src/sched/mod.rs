@@ -6,6 +6,8 @@ mod migrants;
 mod processor;
 mod shared;
 mod sysmon;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 pub(crate) use machine::fresh_id;

@@ -62,6 +62,11 @@ impl Sysmon {
         self.stuck.load(Ordering::Relaxed)
     }
 
+    #[cfg(test)]
+    pub(super) fn is_asleep(&self) -> bool {
+        self.asleep.load(Ordering::Relaxed)
+    }
+
     /// A machine is awake again.
     pub(crate) fn notice_work(&self) {
         fence(Ordering::SeqCst);

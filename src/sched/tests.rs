@@ -1,0 +1,228 @@
+//! The scheduler over a driver without an outside world: what it asks of it, and when.
+
+use crate::blocking::BlockingPool;
+use crate::sched::{Config, Driver, Shared};
+use crate::stack::{Class, StackOptions, Stacks};
+use crate::thread::{Builder, Thread, current, park, sleep, yield_now};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
+
+/// What a poll does.
+type Event = Box<dyn FnOnce() + Send>;
+
+/// An outside world that the test makes up.
+#[derive(Default)]
+struct World {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Happens in the next poll.
+    events: Vec<Event>,
+    interrupted: bool,
+    interrupts: usize,
+    /// Polls that did not wait.
+    glances: usize,
+    /// Polls that had to wait: their timeouts, and how many interrupts there had been.
+    sleeps: Vec<(Option<Duration>, usize)>,
+    /// A poll is waiting.
+    asleep: bool,
+    /// Polls do not return, whatever happens.
+    held: bool,
+}
+
+impl World {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    fn change<R>(&self, change: impl FnOnce(&mut State) -> R) -> R {
+        let result = change(&mut self.lock());
+        self.changed.notify_all();
+        result
+    }
+
+    fn wait_until(&self, happened: impl Fn(&State) -> bool) -> MutexGuard<'_, State> {
+        self.changed.wait_while(self.lock(), |state| !happened(state)).unwrap()
+    }
+}
+
+struct Fake(Arc<World>);
+
+impl Driver for Fake {
+    fn poll(&self, timeout: Option<Duration>) -> usize {
+        let over = |state: &State| !state.held && (state.interrupted || !state.events.is_empty());
+        let mut state = self.0.lock();
+        if timeout == Some(Duration::ZERO) {
+            state.glances += 1;
+        } else if !over(&state) {
+            let interrupts = state.interrupts;
+            state.sleeps.push((timeout, interrupts));
+            state.asleep = true;
+            self.0.changed.notify_all();
+            let limit = timeout.unwrap_or(Duration::MAX);
+            let wait = |state: &mut State| !over(state);
+            state = match timeout {
+                Some(_) => self.0.changed.wait_timeout_while(state, limit, wait).unwrap().0,
+                None => self.0.changed.wait_while(state, wait).unwrap(),
+            };
+            state.asleep = false;
+        }
+        state.interrupted = false;
+        let events = std::mem::take(&mut state.events);
+        drop(state);
+        self.0.changed.notify_all();
+        let count = events.len();
+        events.into_iter().for_each(|event| event());
+        count
+    }
+
+    fn interrupt(&self) {
+        self.0.change(|state| {
+            state.interrupted = true;
+            state.interrupts += 1;
+        });
+    }
+
+    fn close(&self) {}
+
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
+}
+
+/// A scheduler with one machine, and its world.
+struct Scheduler {
+    shared: Arc<Shared>,
+    world: Arc<World>,
+}
+
+impl Scheduler {
+    fn new() -> Scheduler {
+        let world = Arc::new(World::default());
+        let theirs = world.clone();
+        let config = Config {
+            workers: 1,
+            name: "test".into(),
+            class: Class::for_size(64 << 10).unwrap(),
+            slack: 2,
+            stall_after: Duration::MAX,
+            on_stall: None,
+            max_surplus: 0,
+            blocking: BlockingPool::new("test".into(), 1),
+            driver: Box::new(move |_| Ok(Box::new(Fake(theirs.clone())))),
+            upkeep: Box::new(|| false),
+        };
+        let stacks = Stacks::new(StackOptions::default()).unwrap();
+        Scheduler { shared: Shared::start(config, stacks).unwrap(), world }
+    }
+
+    #[track_caller]
+    fn spawn(&self, body: impl FnOnce() + Send + 'static) {
+        drop(Builder::new().spawn_in(&self.shared, body).unwrap());
+    }
+
+    /// Waits until the machine waits in its driver, and sysmon without limit. How often the
+    /// machine has gone to sleep, and how often it was interrupted.
+    fn idle(&self) -> (usize, usize) {
+        loop {
+            let state = self.world.wait_until(|state| state.asleep);
+            if self.shared.sysmon.is_asleep() {
+                return (state.sleeps.len(), state.interrupts);
+            }
+            drop(state);
+            std::thread::yield_now();
+        }
+    }
+
+    /// Waits until the machine has gone to sleep for the `nth` time; how that was.
+    fn sleep(&self, nth: usize) -> (Option<Duration>, usize) {
+        self.world.wait_until(|state| state.sleeps.len() > nth).sleeps[nth]
+    }
+}
+
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        self.world.change(|state| state.held = false);
+        self.shared.stop();
+        assert!(self.shared.join(None));
+    }
+}
+
+#[test]
+fn with_nothing_to_do_it_waits_without_limit_and_once() {
+    let scheduler = Scheduler::new();
+    assert_eq!(scheduler.sleep(0), (None, 0));
+    let (sleeps, interrupts) = scheduler.idle();
+    scheduler.spawn(|| ());
+    assert_eq!(scheduler.sleep(sleeps), (None, interrupts + 1));
+}
+
+#[test]
+fn a_timer_bounds_the_wait() {
+    let scheduler = Scheduler::new();
+    let (sleeps, _) = scheduler.idle();
+    let hour = Duration::from_secs(3600);
+    scheduler.spawn(move || sleep(hour));
+    let timeout = scheduler.sleep(sleeps).0.expect("there is a timer");
+    assert!(timeout <= hour && timeout > hour / 2, "{timeout:?}");
+}
+
+#[test]
+fn work_without_end_does_not_keep_it_from_polling() {
+    let scheduler = Scheduler::new();
+    let world = scheduler.world.clone();
+    scheduler.spawn(move || {
+        // Without polls in between, it would never see the end.
+        while world.lock().glances < 10 {
+            yield_now();
+        }
+    });
+    drop(scheduler.world.wait_until(|state| state.glances >= 10 && state.asleep));
+}
+
+#[test]
+fn many_wakes_from_outside_interrupt_it_once() {
+    const PARKED: usize = 100;
+    let scheduler = Scheduler::new();
+    let threads = Arc::new(Mutex::new(Vec::new()));
+    let done = Arc::new(Mutex::new(0));
+    for _ in 0..PARKED {
+        let (threads, done) = (threads.clone(), done.clone());
+        scheduler.spawn(move || {
+            threads.lock().unwrap().push(current());
+            park();
+            *done.lock().unwrap() += 1;
+        });
+    }
+    let all_parked = |state: &State| state.asleep && threads.lock().unwrap().len() == PARKED;
+    drop(scheduler.world.wait_until(all_parked));
+    let (_, interrupts) = scheduler.idle();
+    // It cannot come back for the first wake before the last is there.
+    scheduler.world.change(|state| state.held = true);
+    threads.lock().unwrap().iter().for_each(Thread::unpark);
+    assert_eq!(scheduler.world.lock().interrupts, interrupts + 1);
+    scheduler.world.change(|state| state.held = false);
+    drop(scheduler.world.wait_until(|state| state.asleep && *done.lock().unwrap() == PARKED));
+}
+
+#[test]
+fn a_wake_within_a_poll_needs_no_interrupt() {
+    let scheduler = Scheduler::new();
+    let parked = Arc::new(Mutex::new(None));
+    let done = Arc::new(Mutex::new(false));
+    let (theirs, finished) = (parked.clone(), done.clone());
+    scheduler.spawn(move || {
+        *theirs.lock().unwrap() = Some(current());
+        park();
+        *finished.lock().unwrap() = true;
+    });
+    drop(scheduler.world.wait_until(|s| s.asleep && parked.lock().unwrap().is_some()));
+    let (sleeps, interrupts) = scheduler.idle();
+    let thread = parked.lock().unwrap().take().unwrap();
+    scheduler.world.change(|state| state.events.push(Box::new(move || thread.unpark())));
+    assert_eq!(scheduler.sleep(sleeps), (None, interrupts));
+    assert!(*done.lock().unwrap());
+}
