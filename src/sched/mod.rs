@@ -196,10 +196,8 @@ pub(crate) fn block_in_place<R>(f: impl FnOnce() -> R) -> R {
         }
     }
 
-    if !in_coroutine() {
-        return f();
-    }
-    with_machine(Machine::begin_blocking);
-    let _blocking = Blocking;
+    let begins = in_coroutine() && with_machine(Machine::begin_blocking) == Some(true);
+    // Not `then_some`: that would make one to drop it.
+    let _blocking = begins.then(|| Blocking);
     f()
 }

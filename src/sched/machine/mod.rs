@@ -131,6 +131,10 @@ impl Machine {
             let switch = unsafe { resident.switch() };
             let resumed = switch.as_mut().expect("a started coroutine has a stack").resume();
             self.current.set(None);
+            if self.processor.activity() != Activity::Running {
+                // Parking and yielding end a `block_in_place`: it is not the next one's.
+                self.processor.set_activity(Activity::Running);
+            }
             match resumed {
                 Resumed::Suspended(word) if word.is_null() => {
                     // SAFETY: takes back the reference given up above.
@@ -166,10 +170,6 @@ impl Machine {
         let resident = unsafe { shared_part.resident() };
         resident.reason.set(request.reason);
         self.count_joining(resident, true);
-        if self.processor.activity() != Activity::Running {
-            // Parking ends a `block_in_place`.
-            self.processor.set_activity(Activity::Running);
-        }
         let migrates = resident.is_migrating();
         let _publishing = migrates.then(|| self.shared.migrants.begin_publishing());
         let seq = shared_part.park.begin();
@@ -410,9 +410,14 @@ impl Machine {
         budget == 0
     }
 
-    pub(super) fn begin_blocking(&self) {
-        self.processor.set_activity(Activity::BlockInPlace);
-        self.shared.wake_searcher();
+    /// `false`: the running coroutine is in that mode already, and whoever began it ends it.
+    pub(super) fn begin_blocking(&self) -> bool {
+        let begins = self.processor.activity() != Activity::BlockInPlace;
+        if begins {
+            self.processor.set_activity(Activity::BlockInPlace);
+            self.shared.wake_searcher();
+        }
+        begins
     }
 
     pub(super) fn end_blocking(&self) {
