@@ -13,6 +13,7 @@
 use crate::coroutine::Header;
 use crate::sched::processor::{Activity, Processor};
 use crate::sched::shared::{Shared, Stall};
+use crate::stack::{self, Trim};
 use std::collections::HashMap;
 use std::io;
 use std::panic::Location;
@@ -26,10 +27,13 @@ const NAP: Duration = Duration::from_micros(20);
 const LONG_NAP: Duration = Duration::from_millis(10);
 /// Naps without anything to do before they get longer.
 const PATIENT_NAPS: u32 = 50;
-/// Idle naps in a row before the machines give back what they keep at hand, and before the watch
-/// sleeps without limit. Naps are long by then.
-const SETTLE_NAPS: u32 = PATIENT_NAPS + 20;
-const IDLE_NAPS: u32 = PATIENT_NAPS + 30;
+/// How long everything is idle before the machines give back what they keep at hand, and at least
+/// before the watch sleeps without limit. Naps are long by then.
+const SETTLE_AFTER: Duration = Duration::from_millis(150);
+const SLEEP_AFTER: Duration = Duration::from_millis(200);
+/// After so many stacks had their memory released, the allocator is asked for its own: that is
+/// what came and went in a burst.
+const MANY_STACKS: usize = 4096;
 /// How long a machine may run one coroutine before its work is retaken: longer than the system's
 /// scheduler keeps a thread waiting that competes with a few others for its processor.
 const RETAKE_AFTER: Duration = Duration::from_millis(40);
@@ -126,6 +130,8 @@ struct Watcher {
     seen: HashMap<usize, Seen>,
     upkeep_at: Instant,
     upkeep_pending: bool,
+    /// Nothing goes on, and the machines have given back what they kept.
+    settled: bool,
 }
 
 /// What a processor was doing when the watch last saw it change.
@@ -146,14 +152,15 @@ impl Watcher {
             seen: HashMap::new(),
             upkeep_at: Instant::now() + UPKEEP_EVERY,
             upkeep_pending: false,
+            settled: false,
         }
     }
 
     fn run(&mut self) {
         let mut nap = NAP;
         let mut quiet = 0;
-        let mut idle = 0;
         let mut schedules = 0;
+        let mut idle_since = None;
         while !self.shared.is_finished() {
             self.shared.sysmon.nap(nap);
             let retaken = self.look();
@@ -165,16 +172,21 @@ impl Watcher {
             };
             let total = self.schedules();
             let same = std::mem::replace(&mut schedules, total) == total;
-            idle = if same && all_idle(&self.shared) { idle + 1 } else { 0 };
-            if idle == SETTLE_NAPS {
+            if !same || !all_idle(&self.shared) {
+                (idle_since, self.settled) = (None, false);
+                continue;
+            }
+            let idle = idle_since.get_or_insert_with(Instant::now).elapsed();
+            if idle >= SETTLE_AFTER && !self.settled {
                 self.settle();
             }
-            if idle >= IDLE_NAPS && !self.upkeep_pending {
+            if idle >= SLEEP_AFTER && !self.upkeep_pending {
+                self.release_heap();
                 let shared = &self.shared;
                 let busy = || shared.is_finished() || !all_idle(shared);
                 shared.sysmon.sleep(busy);
                 self.seen.clear();
-                (nap, quiet, idle) = (NAP, 0, 0);
+                (nap, quiet, idle_since, self.settled) = (NAP, 0, None, false);
             }
         }
     }
@@ -191,7 +203,31 @@ impl Watcher {
             processor.watch.settle.store(true, Ordering::Relaxed);
             processor.driver.interrupt();
         }
+        self.settled = true;
         self.upkeep_pending = true;
+    }
+
+    /// Looks after the stacks: a step at a time while something goes on, and to the end of what
+    /// there is to do while nothing does.
+    fn upkeep(&mut self) {
+        let shared = &self.shared;
+        loop {
+            let outcome = shared.stacks.trim();
+            self.upkeep_pending = outcome != Trim::Settled;
+            let at_leisure = self.settled && all_idle(shared) && !shared.is_stopping();
+            if outcome != Trim::Now || !at_leisure {
+                return;
+            }
+        }
+    }
+
+    /// After a burst: what the coroutines had in the allocator's memory goes back to the system
+    /// as their stacks did.
+    fn release_heap(&self) {
+        if self.shared.stacks.released() >= MANY_STACKS {
+            self.shared.stacks.forget_released();
+            stack::release_heap();
+        }
     }
 
     /// One look at everything. Whether something was retaken.
@@ -227,9 +263,9 @@ impl Watcher {
             // While the runtime stops, too: a stuck coroutine may wait for what has not started.
             retaken |= self.find_taker(able, processors.len());
         }
-        if now >= self.upkeep_at {
+        if self.settled || now >= self.upkeep_at {
             self.upkeep_at = now + UPKEEP_EVERY;
-            self.upkeep_pending = (self.shared.config.upkeep)();
+            self.upkeep();
         }
         self.seen.retain(|number, _| processors.iter().any(|p| p.number == *number));
         retaken
