@@ -151,6 +151,14 @@ impl BlockingPool {
     }
 }
 
+impl Drop for BlockingPool {
+    /// A runtime whose shutdown ran out of time ends without this pool being closed: its threads
+    /// are to go as they become idle.
+    fn drop(&mut self) {
+        self.close(Some(Instant::now()));
+    }
+}
+
 impl Pool {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
