@@ -6,6 +6,7 @@ mod migrants;
 mod processor;
 mod shared;
 mod sysmon;
+mod thread_state;
 mod tls;
 
 pub(crate) use machine::fresh_id;

@@ -5,7 +5,8 @@
 //! wakes up says so. An idle process makes no wakeups.
 //!
 //! A machine is **stuck** when it runs one coroutine for [`RETAKE_AFTER`], or said so by
-//! `block_in_place`. Then sysmon takes over the *work*, not the processor: it polls the stuck
+//! `block_in_place`. One that has hardly run in that time but could, since the system has more
+//! threads to run than processors, is not: it will go on. Then sysmon takes over the *work*, not the processor: it polls the stuck
 //! machine's descriptors on behalf of coroutines that live elsewhere, sees that somebody steals
 //! what has not started, and if no worker is free starts a surplus machine. What lives on the
 //! stuck machine waits for it; the stall watch says so.
@@ -34,9 +35,10 @@ const SLEEP_AFTER: Duration = Duration::from_millis(200);
 /// After so many stacks had their memory released, the allocator is asked for its own: that is
 /// what came and went in a burst.
 const MANY_STACKS: usize = 4096;
-/// How long a machine may run one coroutine before its work is retaken: longer than the system's
-/// scheduler keeps a thread waiting that competes with a few others for its processor.
+/// How long a machine may be in one coroutine before its work is retaken, and how long its thread
+/// must have run of that time, unless it blocks.
 const RETAKE_AFTER: Duration = Duration::from_millis(40);
+const BUSY_AFTER: Duration = Duration::from_millis(20);
 /// How long a machine may go without a poll before it is nudged.
 const NUDGE_AFTER: Duration = Duration::from_millis(1);
 /// How often caches and stacks are looked after.
@@ -138,6 +140,8 @@ struct Watcher {
 struct Seen {
     schedules: u64,
     since: Instant,
+    /// How long the thread had run then, or a look later.
+    had_run: Option<Duration>,
     /// The stall is reported when it has lasted this long; doubles with each report.
     report_at: Duration,
     polls: u64,
@@ -242,7 +246,7 @@ impl Watcher {
             let stuck_for = self.stuck_for(processor, now);
             let stuck = match processor.activity() {
                 Activity::Idle => false,
-                Activity::Running => stuck_for >= RETAKE_AFTER,
+                Activity::Running => self.is_stuck(processor, stuck_for),
                 Activity::BlockInPlace => stuck_for > Duration::ZERO,
             };
             processor.watch.stuck.store(stuck, Ordering::Relaxed);
@@ -286,12 +290,32 @@ impl Watcher {
     fn stuck_for(&mut self, processor: &Processor, now: Instant) -> Duration {
         let schedules = processor.watch.schedules.load(Ordering::Relaxed);
         let first_report = self.shared.config.stall_after;
-        let fresh = Seen { schedules, since: now, report_at: first_report, polls: 0, polled: now };
-        let seen = self.seen.entry(processor.number).or_insert(fresh);
+        let seen = self.seen.entry(processor.number).or_insert(Seen {
+            schedules,
+            since: now,
+            had_run: None,
+            report_at: first_report,
+            polls: 0,
+            polled: now,
+        });
         if seen.schedules != schedules || processor.activity() == Activity::Idle {
             (seen.schedules, seen.since, seen.report_at) = (schedules, now, first_report);
+            seen.had_run = None;
         }
         now - seen.since
+    }
+
+    /// Whether a machine that has been in one coroutine for so long is stuck there.
+    fn is_stuck(&mut self, processor: &Processor, stuck_for: Duration) -> bool {
+        if stuck_for.is_zero() {
+            return false;
+        }
+        let Some(seen) = self.seen.get_mut(&processor.number) else { return false };
+        let Some(thread) = processor.watch.thread.get() else { return false };
+        let Some(has_run) = thread.has_run() else { return stuck_for >= RETAKE_AFTER };
+        let had_run = *seen.had_run.get_or_insert(has_run);
+        stuck_for >= RETAKE_AFTER
+            && (has_run.saturating_sub(had_run) >= BUSY_AFTER || !thread.is_runnable())
     }
 
     /// Somebody must take what waits: a sleeper, or if no worker is free a surplus machine.

@@ -11,6 +11,7 @@ use crate::coroutine::{self, Coroutine, Header, Resident, Resumed, Switch};
 use crate::park::{Outcome, ParkRequest, Ticket, WaitReason};
 use crate::sched::processor::{Activity, Processor, bump};
 use crate::sched::shared::Shared;
+use crate::sched::thread_state::ThreadState;
 use crate::sched::tls;
 use crate::stack::{AltStack, Cache};
 use crate::timers::Timers;
@@ -96,6 +97,7 @@ pub(super) fn run(shared: Arc<Shared>, processor: Arc<Processor>, runq: Worker<C
         processor,
     };
     tls::set_current(&raw const machine);
+    machine.processor.watch.thread.get_or_init(ThreadState::of_current);
     machine.processor.set_activity(Activity::Running);
     while let Some(coroutine) = machine.find_runnable() {
         if machine.searching.get() {
