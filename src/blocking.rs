@@ -108,7 +108,9 @@ impl BlockingPool {
         let dropped = std::mem::take(&mut state.jobs);
         self.shared.work.notify_all();
         drop(state);
-        drop(dropped);
+        for job in dropped {
+            contained(|| drop(job));
+        }
         let mut state = self.shared.lock();
         while state.threads > 0 {
             state = match deadline {
@@ -149,6 +151,14 @@ impl BlockingPool {
     }
 }
 
+impl Drop for BlockingPool {
+    /// A runtime whose shutdown ran out of time ends without this pool being closed: its threads
+    /// are to go as they become idle.
+    fn drop(&mut self) {
+        self.close(Some(Instant::now()));
+    }
+}
+
 impl Pool {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -160,8 +170,7 @@ impl Pool {
         loop {
             if let Some(job) = state.jobs.pop_front() {
                 drop(state);
-                // A job keeps its own panic for whoever waits for it.
-                job();
+                contained(job);
                 state = self.lock();
                 continue;
             }
@@ -181,6 +190,18 @@ impl Pool {
         if state.closed {
             // Whoever closes the pool counts the threads.
             self.work.notify_all();
+        }
+    }
+}
+
+/// Runs or drops a job. It keeps its own panic for whoever waits for it; but if that one was
+/// cancelled, the result, or the job that never ran, is dropped here, and that may panic too. Like
+/// any panic it ends what it happened in and nothing else, least of all the pool's thread.
+fn contained(f: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
+        // A payload whose own drop panics is given up.
+        if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            std::mem::forget(another);
         }
     }
 }

@@ -116,32 +116,193 @@ pub fn current_metrics() -> Option<Metrics> {
 
 /// Spawns a coroutine from a block or a closure, as Go's `go` statement does.
 ///
-/// `go! { … }` moves what the block uses. Both forms give the [`thread::JoinHandle`].
+/// - `go!(move || …)`, with or without `move` and `-> T`, spawns that closure.
+/// - `go!(f)`, with the name of a closure or function, a path or a field, moves it into a coroutine
+///   that calls it. What is no closure is the coroutine's result.
+/// - `go! { … }` moves what the block uses and runs the block. So `go! { f(x) }` calls `f` in the
+///   coroutine, as Go does.
+///
+/// All forms give the [`thread::JoinHandle`].
 ///
 /// ```
 /// let (here, there) = (1, 2);
 /// let sum = pirn::go! { here + there };
-/// let product = pirn::go!(move || here * there);
-/// assert_eq!(sum.join().unwrap() + product.join().unwrap(), 5);
+/// let product = pirn::go!(move || -> i32 { here * there });
+/// let f = move || here - there;
+/// let difference = pirn::go!(f);
+/// let all = sum.join().unwrap() + product.join().unwrap() + difference.join().unwrap();
+/// assert_eq!(all, 4);
+/// ```
+///
+/// A block that gives a closure would leave it uncalled, so that does not compile. Give it a name
+/// first:
+///
+/// ```compile_fail,E0283
+/// fn doubler(n: i32) -> impl FnOnce() -> i32 + Send {
+///     move || 2 * n
+/// }
+/// pirn::go!(doubler(21));
+/// ```
+///
+/// ```
+/// # fn doubler(n: i32) -> impl FnOnce() -> i32 + Send {
+/// #     move || 2 * n
+/// # }
+/// let f = doubler(21);
+/// assert_eq!(pirn::go!(f).join().unwrap(), 42);
+/// ```
+///
+/// What is moved must be `Send`, in each form:
+///
+/// ```compile_fail,E0277
+/// let shared = std::rc::Rc::new(5);
+/// let f = move || *shared;
+/// pirn::go!(f);
 /// ```
 #[macro_export]
 macro_rules! go {
-    (move || $body:expr) => {
-        $crate::spawn(move || $body)
+    (move || $($rest:tt)*) => {
+        $crate::spawn(move || $($rest)*)
     };
-    (|| $body:expr) => {
-        $crate::spawn(|| $body)
+    (|| $($rest:tt)*) => {
+        $crate::spawn(|| $($rest)*)
+    };
+    // Is it a path or a field? `@name` expects a name, `@more` what may follow one.
+    (@name [$($body:tt)*] $name:ident $($rest:tt)*) => {
+        $crate::go!(@more [$($body)*] $($rest)*)
+    };
+    (@more [$($path:tt)*]) => {
+        $crate::spawn(move || {
+            let value = $($path)*;
+            // By the type of the value: `ByCall` is found first, and `ByValue` for what cannot
+            // be called.
+            let end = {
+                use $crate::__private::{ByCall as _, ByValue as _};
+                (&$crate::__private::Of::value(&value)).end()
+            };
+            end.finish(value)
+        })
+    };
+    (@more [$($body:tt)*] :: < $($rest:tt)*) => {
+        $crate::go!(@generic [$($body)*] $($rest)*)
+    };
+    (@more [$($body:tt)*] :: $($rest:tt)*) => {
+        $crate::go!(@name [$($body)*] $($rest)*)
+    };
+    (@more [$($body:tt)*] . $field:tt $($rest:tt)*) => {
+        $crate::go!(@more [$($body)*] $($rest)*)
+    };
+    // Arguments up to the end: a path. Anything else is left to the block.
+    (@generic [$($body:tt)*] >) => {
+        $crate::go!(@more [$($body)*])
+    };
+    (@generic [$($body:tt)*] >>) => {
+        $crate::go!(@more [$($body)*])
+    };
+    (@generic [$($body:tt)*] ; $($rest:tt)*) => {
+        $crate::go!(@block [$($body)*])
+    };
+    (@generic [$($body:tt)*] $first:tt $($rest:tt)*) => {
+        $crate::go!(@generic [$($body)*] $($rest)*)
+    };
+    (@$other:ident [$($body:tt)*] $($rest:tt)*) => {
+        $crate::__private::spawn_block(move || { $($body)* })
+    };
+    (return) => {
+        $crate::go!(@block [return])
+    };
+    (:: $($rest:tt)+) => {
+        $crate::go!(@name [:: $($rest)+] $($rest)+)
     };
     ($($body:tt)*) => {
-        $crate::spawn(move || { $($body)* })
+        $crate::go!(@name [$($body)*] $($body)*)
     };
 }
 
-/// What the attribute macros expand to.
+/// What the macros expand to.
 #[cfg(not(loom))]
 #[doc(hidden)]
 pub mod __private {
     use crate::{Builder, runtime, thread};
+    use std::marker::PhantomData;
+
+    /// The type of a value that `go!` was given.
+    #[derive(Debug)]
+    pub struct Of<T>(PhantomData<fn() -> T>);
+
+    impl<T> Of<T> {
+        /// Of this one.
+        pub fn value(_: &T) -> Of<T> {
+            Of(PhantomData)
+        }
+    }
+
+    /// The coroutine ends by a call of the value.
+    #[derive(Debug)]
+    pub struct Call;
+
+    /// The coroutine ends with the value as its result.
+    #[derive(Debug)]
+    pub struct Give;
+
+    /// For what can be called.
+    pub trait ByCall {
+        /// How the coroutine ends.
+        fn end(&self) -> Call {
+            Call
+        }
+    }
+
+    /// For everything: method lookup gets here by one more reference, and so only if `ByCall` does
+    /// not apply.
+    pub trait ByValue {
+        /// How the coroutine ends.
+        fn end(&self) -> Give {
+            Give
+        }
+    }
+
+    impl<F: FnOnce() -> T, T> ByCall for Of<F> {}
+    impl<T> ByValue for &Of<T> {}
+
+    impl Call {
+        /// Calls it.
+        pub fn finish<F: FnOnce() -> T, T>(self, f: F) -> T {
+            f()
+        }
+    }
+
+    impl Give {
+        /// Gives it back.
+        pub fn finish<T>(self, value: T) -> T {
+            value
+        }
+    }
+
+    /// What a block may give: anything but a closure, which would never be called. For a closure
+    /// both implementations apply, so that the compiler cannot tell which `How` is meant.
+    pub trait NoClosure<How> {}
+
+    /// A value.
+    #[derive(Debug)]
+    pub struct Value;
+
+    /// A closure.
+    #[derive(Debug)]
+    pub struct Closure;
+
+    impl<T> NoClosure<Value> for T {}
+    impl<F: FnOnce() -> T, T> NoClosure<Closure> for F {}
+
+    /// `go!` with a block.
+    #[track_caller]
+    pub fn spawn_block<F, T, How>(block: F) -> thread::JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: NoClosure<How> + Send + 'static,
+    {
+        crate::spawn(block)
+    }
 
     /// The options of `#[pirn::main]` and `#[pirn::test]`.
     #[derive(Debug, Default)]

@@ -83,6 +83,41 @@ fn nested() {
     }
 }
 
+/// A runtime with one worker, and what its stall watch reports.
+fn watched() -> (pirn::Runtime, mpsc::Receiver<pirn::Stall>) {
+    let (sent, reports) = mpsc::channel();
+    let builder = pirn::Builder::new().workers(1).stall_after(Duration::from_millis(50));
+    let runtime = builder.on_stall(move |stall| drop(sent.send(stall.clone()))).build().unwrap();
+    (runtime, reports)
+}
+
+#[test]
+fn the_end_of_an_inner_one_does_not_end_the_outer_one() {
+    let (runtime, reports) = watched();
+    runtime.run(move || {
+        pirn::block_in_place(|| {
+            pirn::block_in_place(|| ());
+            assert!(reports.recv().unwrap().block_in_place);
+        });
+    });
+}
+
+#[test]
+fn the_mode_is_not_the_next_coroutines() {
+    let (runtime, reports) = watched();
+    runtime.run(move || {
+        let hog = pirn::thread::spawn_local(move || {
+            // Blocks without saying so.
+            assert!(!reports.recv().unwrap().block_in_place);
+        });
+        pirn::block_in_place(pirn::thread::yield_now);
+        pirn::block_in_place(|| {
+            pirn::thread::yield_now();
+            hog.join().unwrap();
+        });
+    });
+}
+
 #[test]
 fn parks_inside_are_parks() {
     for workers in [1, 2, 4, 8] {

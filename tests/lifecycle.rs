@@ -119,7 +119,24 @@ fn a_shutdown_says_what_did_not_end() {
         "ended after all"
     });
     received.recv().unwrap();
-    let parked = runtime.spawn(pirn::thread::park);
+    /// Parks while it unwinds, for which the runtime has a thread.
+    struct ParksInDrop;
+
+    impl Drop for ParksInDrop {
+        fn drop(&mut self) {
+            pirn::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    let parked = runtime.spawn(|| {
+        let _guard = ParksInDrop;
+        // Starts a thread of the blocking pool.
+        pirn::blocking(|| ());
+        pirn::thread::park();
+    });
+    while runtime.metrics().blocking_jobs == 0 {
+        std::thread::yield_now();
+    }
     let start = Instant::now();
     let outcome = runtime.shutdown(Duration::from_millis(300)).unwrap_err();
     assert!(start.elapsed() >= Duration::from_millis(300));
@@ -132,6 +149,7 @@ fn a_shutdown_says_what_did_not_end() {
     assert!(possessions().threads > threads);
     stop.store(true, Ordering::Relaxed);
     assert_eq!(runaway.join().unwrap(), "ended after all");
+    // In less time than the pool's threads take to retire by themselves.
     let after = settled(threads);
     assert_eq!(after.threads, threads, "the last coroutine takes its threads with it");
 }

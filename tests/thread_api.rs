@@ -366,6 +366,72 @@ fn every_form_of_go() {
 }
 
 #[test]
+fn go_calls_what_can_be_called() {
+    mod inner {
+        pub(super) fn answer() -> i32 {
+            42
+        }
+
+        pub(super) fn zero<T: Default>() -> T {
+            T::default()
+        }
+    }
+    struct Work {
+        f: Box<dyn FnOnce() -> i32 + Send>,
+        pair: (fn() -> i32, i32),
+    }
+    fn generic<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> T {
+        pirn::go!(f).join().unwrap()
+    }
+    let n = 20;
+    let f = move || n + 1;
+    assert_eq!(pirn::go!(f).join().unwrap(), 21);
+    assert_eq!(pirn::go!(inner::answer).join().unwrap(), 42);
+    assert_eq!(pirn::go!(self::text_for_go).join().unwrap(), "text");
+    assert_eq!(pirn::go!(inner::zero::<u32>).join().unwrap(), 0);
+    assert_eq!(pirn::go!(inner::zero::<Vec<u8>>).join().unwrap(), []);
+    assert_eq!(pirn::go!(::std::string::String::new).join().unwrap(), "");
+    let work = Work { f: Box::new(move || n + 2), pair: (inner::answer, 0) };
+    assert_eq!(pirn::go!(work.f).join().unwrap(), 22);
+    assert_eq!(pirn::go!(work.pair.0).join().unwrap(), 42);
+    assert_eq!(generic(|| 23), 23);
+    assert_eq!(pirn::go!(move || -> i32 { n + 4 }).join().unwrap(), 24);
+    assert_eq!(pirn::go!(|| -> i64 { 25 }).join().unwrap(), 25);
+}
+
+fn text_for_go() -> &'static str {
+    "text"
+}
+
+#[test]
+fn go_gives_what_cannot_be_called() {
+    fn generic<T: Send + 'static>(value: T) -> T {
+        pirn::go!(value).join().unwrap()
+    }
+    fn endless(limit: i32) -> ! {
+        thread::sleep(Duration::from_millis(1));
+        std::panic::resume_unwind(Box::new(limit))
+    }
+    let (n, list) = (20, vec![1, 2]);
+    assert_eq!(pirn::go!(n).join().unwrap(), 20);
+    assert_eq!(pirn::go!(list).join().unwrap(), [1, 2]);
+    assert_eq!(generic(3), 3);
+    assert!(pirn::go! { n < 30 }.join().unwrap());
+    assert!(pirn::go!(true).join().unwrap());
+    let parsed: thread::JoinHandle<u32> = pirn::go! { "5".parse().unwrap() };
+    assert_eq!(parsed.join().unwrap(), 5);
+    let ended: thread::JoinHandle<()> = pirn::go! { return };
+    ended.join().unwrap();
+    let diverged = pirn::go! { endless(7) }.join().map(|_| ()).unwrap_err();
+    assert_eq!(*diverged.downcast::<i32>().unwrap(), 7);
+    let question: thread::JoinHandle<Result<i32, std::num::ParseIntError>> = pirn::go! {
+        let parsed: i32 = "x".parse()?;
+        Ok(parsed + n)
+    };
+    assert!(question.join().unwrap().is_err());
+}
+
+#[test]
 fn panic_payloads_survive() {
     on_workers(|runtime| {
         let join = |f: fn()| runtime.spawn(f).join().unwrap_err();

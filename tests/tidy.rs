@@ -45,6 +45,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "src/sched/mod.rs",
     "src/sched/processor.rs",
     "src/sched/sysmon.rs",
+    "src/sched/thread_state.rs",
     "src/stack/altstack.rs",
     "src/stack/guard.rs",
     "src/stack/handle.rs",

@@ -167,6 +167,14 @@ impl UnwindBank {
     }
 }
 
+impl Drop for UnwindBank {
+    /// A runtime whose shutdown ran out of time ends without being joined, and goes with the last
+    /// of its machines.
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
 fn gone() -> io::Error {
     io::Error::other("the thread that lends panics to destructors has ended")
 }

@@ -5,7 +5,7 @@ use crate::coroutine;
 use crate::netpoller::PollDriver;
 use crate::runtime::Runtime;
 use crate::sched::{Config, Driver, OnStall, Shared, Stall};
-use crate::stack::{self, Class, DEFAULT_STACK_SIZE, GuardStrategy, StackOptions, Stacks, Trim};
+use crate::stack::{self, Class, DEFAULT_STACK_SIZE, GuardStrategy, StackOptions, Stacks};
 use std::fmt;
 use std::io;
 use std::sync::Arc;
@@ -173,7 +173,6 @@ impl Builder {
         };
         let stacks = Stacks::new(StackOptions { force_guard, ..StackOptions::default() })?;
         stack::set_describe(coroutine::describe);
-        let trimmed = stacks.clone();
         let config = Config {
             workers,
             class: Class::for_size(stack_size)?,
@@ -184,7 +183,6 @@ impl Builder {
             blocking: BlockingPool::new(name.clone(), threads),
             name,
             driver: Box::new(|_| Ok(Box::new(PollDriver::new()?) as Box<dyn Driver>)),
-            upkeep: Box::new(move || trimmed.trim() != Trim::Settled),
         };
         Shared::start(config, stacks)
     }

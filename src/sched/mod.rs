@@ -8,6 +8,7 @@ mod shared;
 mod sysmon;
 #[cfg(test)]
 mod tests;
+mod thread_state;
 mod tls;
 
 pub(crate) use machine::fresh_id;
@@ -198,10 +199,8 @@ pub(crate) fn block_in_place<R>(f: impl FnOnce() -> R) -> R {
         }
     }
 
-    if !in_coroutine() {
-        return f();
-    }
-    with_machine(Machine::begin_blocking);
-    let _blocking = Blocking;
+    let begins = in_coroutine() && with_machine(Machine::begin_blocking) == Some(true);
+    // Not `then_some`: that would make one to drop it.
+    let _blocking = begins.then(|| Blocking);
     f()
 }

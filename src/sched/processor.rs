@@ -6,12 +6,13 @@ use crate::coroutine::{Coroutine, Header};
 use crate::protocol::inbox::Inbox;
 use crate::protocol::sleep::Sleep;
 use crate::sched::shared::Driver;
+use crate::sched::thread_state::ThreadState;
 use crossbeam_deque::{Injector, Stealer, Worker};
 use crossbeam_utils::CachePadded;
 use std::panic::Location;
 use std::ptr;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 /// What a processor's machine is doing, for the watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +52,8 @@ pub(crate) struct Watch {
     /// Schedules so far.
     pub(crate) schedules: AtomicU64,
     activity: AtomicU8,
+    /// Set by the machine's thread as it begins.
+    pub(crate) thread: OnceLock<ThreadState>,
     /// The coroutine that runs, if it has a name; read under [`Watch::naming`] alone.
     pub(crate) named: AtomicPtr<Header>,
     pub(crate) running_id: AtomicU64,
@@ -112,6 +115,7 @@ impl Processor {
                 schedules: AtomicU64::new(0),
                 // Until its thread runs, a machine is not stuck.
                 activity: AtomicU8::new(Activity::Idle as u8),
+                thread: OnceLock::new(),
                 named: AtomicPtr::new(ptr::null_mut()),
                 running_id: AtomicU64::new(0),
                 spawned_at: AtomicPtr::new(ptr::null_mut()),

@@ -38,8 +38,6 @@ pub(crate) struct Config {
     pub(crate) blocking: BlockingPool,
     /// Makes the outside world of one processor.
     pub(crate) driver: MakeDriver,
-    /// What else is to be looked after now and then; says whether there is more to do.
-    pub(crate) upkeep: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
 /// The outside world as a processor sees it: something that can be waited for.

@@ -5,7 +5,8 @@
 //! wakes up says so. An idle process makes no wakeups.
 //!
 //! A machine is **stuck** when it runs one coroutine for [`RETAKE_AFTER`], or said so by
-//! `block_in_place`. Then sysmon takes over the *work*, not the processor: it polls the stuck
+//! `block_in_place`. One that has hardly run in that time but could, since the system has more
+//! threads to run than processors, is not: it will go on. Then sysmon takes over the *work*, not the processor: it polls the stuck
 //! machine's descriptors on behalf of coroutines that live elsewhere, sees that somebody steals
 //! what has not started, and if no worker is free starts a surplus machine. What lives on the
 //! stuck machine waits for it; the stall watch says so.
@@ -13,6 +14,7 @@
 use crate::coroutine::Header;
 use crate::sched::processor::{Activity, Processor};
 use crate::sched::shared::{Shared, Stall};
+use crate::stack::{self, Trim};
 use std::collections::HashMap;
 use std::io;
 use std::panic::Location;
@@ -26,13 +28,17 @@ const NAP: Duration = Duration::from_micros(20);
 const LONG_NAP: Duration = Duration::from_millis(10);
 /// Naps without anything to do before they get longer.
 const PATIENT_NAPS: u32 = 50;
-/// Idle naps in a row before the machines give back what they keep at hand, and before the watch
-/// sleeps without limit. Naps are long by then.
-const SETTLE_NAPS: u32 = PATIENT_NAPS + 20;
-const IDLE_NAPS: u32 = PATIENT_NAPS + 30;
-/// How long a machine may run one coroutine before its work is retaken: longer than the system's
-/// scheduler keeps a thread waiting that competes with a few others for its processor.
+/// How long everything is idle before the machines give back what they keep at hand, and at least
+/// before the watch sleeps without limit. Naps are long by then.
+const SETTLE_AFTER: Duration = Duration::from_millis(150);
+const SLEEP_AFTER: Duration = Duration::from_millis(200);
+/// After so many stacks had their memory released, the allocator is asked for its own: that is
+/// what came and went in a burst.
+const MANY_STACKS: usize = 4096;
+/// How long a machine may be in one coroutine before its work is retaken, and how long its thread
+/// must have run of that time, unless it blocks.
 const RETAKE_AFTER: Duration = Duration::from_millis(40);
+const BUSY_AFTER: Duration = Duration::from_millis(20);
 /// How long a machine may go without a poll before it is nudged.
 const NUDGE_AFTER: Duration = Duration::from_millis(1);
 /// How often caches and stacks are looked after.
@@ -131,12 +137,16 @@ struct Watcher {
     seen: HashMap<usize, Seen>,
     upkeep_at: Instant,
     upkeep_pending: bool,
+    /// Nothing goes on, and the machines have given back what they kept.
+    settled: bool,
 }
 
 /// What a processor was doing when the watch last saw it change.
 struct Seen {
     schedules: u64,
     since: Instant,
+    /// How long the thread had run then, or a look later.
+    had_run: Option<Duration>,
     /// The stall is reported when it has lasted this long; doubles with each report.
     report_at: Duration,
     polls: u64,
@@ -151,14 +161,15 @@ impl Watcher {
             seen: HashMap::new(),
             upkeep_at: Instant::now() + UPKEEP_EVERY,
             upkeep_pending: false,
+            settled: false,
         }
     }
 
     fn run(&mut self) {
         let mut nap = NAP;
         let mut quiet = 0;
-        let mut idle = 0;
         let mut schedules = 0;
+        let mut idle_since = None;
         while !self.shared.is_finished() {
             self.shared.sysmon.nap(nap);
             let retaken = self.look();
@@ -170,16 +181,21 @@ impl Watcher {
             };
             let total = self.schedules();
             let same = std::mem::replace(&mut schedules, total) == total;
-            idle = if same && all_idle(&self.shared) { idle + 1 } else { 0 };
-            if idle == SETTLE_NAPS {
+            if !same || !all_idle(&self.shared) {
+                (idle_since, self.settled) = (None, false);
+                continue;
+            }
+            let idle = idle_since.get_or_insert_with(Instant::now).elapsed();
+            if idle >= SETTLE_AFTER && !self.settled {
                 self.settle();
             }
-            if idle >= IDLE_NAPS && !self.upkeep_pending {
+            if idle >= SLEEP_AFTER && !self.upkeep_pending {
+                self.release_heap();
                 let shared = &self.shared;
                 let busy = || shared.is_finished() || !all_idle(shared);
                 shared.sysmon.sleep(busy);
                 self.seen.clear();
-                (nap, quiet, idle) = (NAP, 0, 0);
+                (nap, quiet, idle_since, self.settled) = (NAP, 0, None, false);
             }
         }
     }
@@ -196,7 +212,31 @@ impl Watcher {
             processor.watch.settle.store(true, Ordering::Relaxed);
             processor.driver.interrupt();
         }
+        self.settled = true;
         self.upkeep_pending = true;
+    }
+
+    /// Looks after the stacks: a step at a time while something goes on, and to the end of what
+    /// there is to do while nothing does.
+    fn upkeep(&mut self) {
+        let shared = &self.shared;
+        loop {
+            let outcome = shared.stacks.trim();
+            self.upkeep_pending = outcome != Trim::Settled;
+            let at_leisure = self.settled && all_idle(shared) && !shared.is_stopping();
+            if outcome != Trim::Now || !at_leisure {
+                return;
+            }
+        }
+    }
+
+    /// After a burst: what the coroutines had in the allocator's memory goes back to the system
+    /// as their stacks did.
+    fn release_heap(&self) {
+        if self.shared.stacks.released() >= MANY_STACKS {
+            self.shared.stacks.forget_released();
+            stack::release_heap();
+        }
     }
 
     /// One look at everything. Whether something was retaken.
@@ -211,7 +251,7 @@ impl Watcher {
             let stuck_for = self.stuck_for(processor, now);
             let stuck = match processor.activity() {
                 Activity::Idle => false,
-                Activity::Running => stuck_for >= RETAKE_AFTER,
+                Activity::Running => self.is_stuck(processor, stuck_for),
                 Activity::BlockInPlace => stuck_for > Duration::ZERO,
             };
             processor.watch.stuck.store(stuck, Ordering::Relaxed);
@@ -232,9 +272,9 @@ impl Watcher {
             // While the runtime stops, too: a stuck coroutine may wait for what has not started.
             retaken |= self.find_taker(able, processors.len());
         }
-        if now >= self.upkeep_at {
+        if self.settled || now >= self.upkeep_at {
             self.upkeep_at = now + UPKEEP_EVERY;
-            self.upkeep_pending = (self.shared.config.upkeep)();
+            self.upkeep();
         }
         self.seen.retain(|number, _| processors.iter().any(|p| p.number == *number));
         retaken
@@ -255,12 +295,32 @@ impl Watcher {
     fn stuck_for(&mut self, processor: &Processor, now: Instant) -> Duration {
         let schedules = processor.watch.schedules.load(Ordering::Relaxed);
         let first_report = self.shared.config.stall_after;
-        let fresh = Seen { schedules, since: now, report_at: first_report, polls: 0, polled: now };
-        let seen = self.seen.entry(processor.number).or_insert(fresh);
+        let seen = self.seen.entry(processor.number).or_insert(Seen {
+            schedules,
+            since: now,
+            had_run: None,
+            report_at: first_report,
+            polls: 0,
+            polled: now,
+        });
         if seen.schedules != schedules || processor.activity() == Activity::Idle {
             (seen.schedules, seen.since, seen.report_at) = (schedules, now, first_report);
+            seen.had_run = None;
         }
         now - seen.since
+    }
+
+    /// Whether a machine that has been in one coroutine for so long is stuck there.
+    fn is_stuck(&mut self, processor: &Processor, stuck_for: Duration) -> bool {
+        if stuck_for.is_zero() {
+            return false;
+        }
+        let Some(seen) = self.seen.get_mut(&processor.number) else { return false };
+        let Some(thread) = processor.watch.thread.get() else { return false };
+        let Some(has_run) = thread.has_run() else { return stuck_for >= RETAKE_AFTER };
+        let had_run = *seen.had_run.get_or_insert(has_run);
+        stuck_for >= RETAKE_AFTER
+            && (has_run.saturating_sub(had_run) >= BUSY_AFTER || !thread.is_runnable())
     }
 
     /// Somebody must take what waits: a sleeper, or if no worker is free a surplus machine.

@@ -113,7 +113,6 @@ impl Scheduler {
             max_surplus: 0,
             blocking: BlockingPool::new("test".into(), 1),
             driver: Box::new(move |_| Ok(Box::new(Fake(theirs.clone())))),
-            upkeep: Box::new(|| false),
         };
         let stacks = Stacks::new(StackOptions::default()).unwrap();
         Scheduler { shared: Shared::start(config, stacks).unwrap(), world }

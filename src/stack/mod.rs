@@ -22,6 +22,7 @@ mod tests;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 pub(crate) use self::altstack::AltStack;
 pub(crate) use self::cache::Cache;
@@ -33,6 +34,13 @@ pub(crate) use self::trim::Trim;
 
 use self::guard::Guards;
 use self::pool::{Claim, Pool};
+
+/// Has the allocator give what it does not use back to the system, if it is one that keeps it
+/// (glibc's keeps the pages between what is in use). Holds the allocator's locks: some 15 ms for the
+/// 240 MB that a million coroutines leave.
+pub(crate) fn release_heap() {
+    sys::release_heap();
+}
 
 /// All stacks of a runtime.
 ///
@@ -89,6 +97,15 @@ impl Stacks {
     /// milliseconds of work at most for each class.
     pub(crate) fn trim(&self) -> Trim {
         self.pools.iter().map(Pool::trim).max().unwrap_or(Trim::Settled)
+    }
+
+    /// How many stacks [`trim`](Stacks::trim) has released the memory of, since that was forgotten.
+    pub(crate) fn released(&self) -> usize {
+        self.pools.iter().map(|pool| pool.released.load(Ordering::Relaxed)).sum()
+    }
+
+    pub(crate) fn forget_released(&self) {
+        self.pools.iter().for_each(|pool| pool.released.store(0, Ordering::Relaxed));
     }
 
     fn claim(&self, class: Class, claim: Claim, count: usize) -> io::Result<()> {

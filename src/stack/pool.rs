@@ -1,7 +1,7 @@
 //! The slots of one class, shared by all caches.
 
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::class::Class;
@@ -19,6 +19,8 @@ pub(super) struct Pool {
     books: Mutex<Books>,
     /// Whether `trim` might find something to do.
     pub(super) stirred: AtomicBool,
+    /// Slots whose memory was released. Written by `trim` alone.
+    pub(super) released: AtomicUsize,
 }
 
 /// Who may have which slots. The invariant: `carved >= credited + reserved`.
@@ -60,6 +62,7 @@ impl Pool {
             quarry: Mutex::new(None),
             books: Mutex::new(Books::new()),
             stirred: AtomicBool::new(false),
+            released: AtomicUsize::new(0),
         }
     }
 

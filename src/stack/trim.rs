@@ -65,6 +65,7 @@ impl Pool {
         };
         let Some(mut limbo) = taken else { return false };
         limbo.release();
+        self.released.fetch_add(limbo.len(), Ordering::Relaxed);
         self.books().put_back_cold(limbo);
         true
     }

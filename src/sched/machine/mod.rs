@@ -11,6 +11,7 @@ use crate::coroutine::{self, Coroutine, Header, Resident, Resumed, Switch};
 use crate::park::{Outcome, ParkRequest, Ticket, WaitReason};
 use crate::sched::processor::{Activity, Processor, bump};
 use crate::sched::shared::Shared;
+use crate::sched::thread_state::ThreadState;
 use crate::sched::tls;
 use crate::stack::{AltStack, Cache};
 use crate::timers::Timers;
@@ -96,6 +97,7 @@ pub(super) fn run(shared: Arc<Shared>, processor: Arc<Processor>, runq: Worker<C
         processor,
     };
     tls::set_current(&raw const machine);
+    machine.processor.watch.thread.get_or_init(ThreadState::of_current);
     machine.processor.set_activity(Activity::Running);
     while let Some(coroutine) = machine.find_runnable() {
         if machine.searching.get() {
@@ -131,6 +133,10 @@ impl Machine {
             let switch = unsafe { resident.switch() };
             let resumed = switch.as_mut().expect("a started coroutine has a stack").resume();
             self.current.set(None);
+            if self.processor.activity() != Activity::Running {
+                // Parking and yielding end a `block_in_place`: it is not the next one's.
+                self.processor.set_activity(Activity::Running);
+            }
             match resumed {
                 Resumed::Suspended(word) if word.is_null() => {
                     // SAFETY: takes back the reference given up above.
@@ -166,10 +172,6 @@ impl Machine {
         let resident = unsafe { shared_part.resident() };
         resident.reason.set(request.reason);
         self.count_joining(resident, true);
-        if self.processor.activity() != Activity::Running {
-            // Parking ends a `block_in_place`.
-            self.processor.set_activity(Activity::Running);
-        }
         let migrates = resident.is_migrating();
         let _publishing = migrates.then(|| self.shared.migrants.begin_publishing());
         let seq = shared_part.park.begin();
@@ -410,9 +412,14 @@ impl Machine {
         budget == 0
     }
 
-    pub(super) fn begin_blocking(&self) {
-        self.processor.set_activity(Activity::BlockInPlace);
-        self.shared.wake_searcher();
+    /// `false`: the running coroutine is in that mode already, and whoever began it ends it.
+    pub(super) fn begin_blocking(&self) -> bool {
+        let begins = self.processor.activity() != Activity::BlockInPlace;
+        if begins {
+            self.processor.set_activity(Activity::BlockInPlace);
+            self.shared.wake_searcher();
+        }
+        begins
     }
 
     pub(super) fn end_blocking(&self) {

@@ -7,6 +7,7 @@ use crate::coroutine::{Coroutine, Header};
 use crate::park::Outcome;
 use crate::protocol::sleep::Wakeup;
 use crate::sched::processor::{Activity, Processor, bump};
+use crate::timers::Timers;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,6 +15,8 @@ use std::time::Duration;
 
 /// The longest row of futile searches that adds to a spawner's patience.
 const MAX_FUTILE: usize = 10;
+/// Room for so many ready residents is kept when nothing is going on.
+const KEPT: usize = 1024;
 
 impl Machine {
     pub(super) fn sleep(&self) {
@@ -36,7 +39,7 @@ impl Machine {
             self.poll(timeout);
             processor.set_activity(Activity::Running);
             if processor.watch.settle.swap(false, Ordering::Relaxed) {
-                self.cache.borrow_mut().settle();
+                self.settle();
             }
         }
         self.shared.idle.end_sleep();
@@ -44,6 +47,18 @@ impl Machine {
             self.searching.set(true);
         }
         self.shared.sysmon.notice_work();
+    }
+
+    /// Gives back what was kept at hand, since nothing is going on.
+    #[cold]
+    fn settle(&self) {
+        self.cache.borrow_mut().settle();
+        self.ready.borrow_mut().shrink_to(KEPT);
+        let mut timers = self.timers.borrow_mut();
+        if timers.len() == 0 {
+            // No resident has a key of these.
+            *timers = Timers::new();
+        }
     }
 
     /// The second look, after the sleep has been announced.

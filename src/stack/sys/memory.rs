@@ -229,6 +229,17 @@ pub(in crate::stack) enum Resource {
     Data,
 }
 
+/// Gives unused pages of the C allocator back. Of no use, but no harm, if that is not Rust's.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub(in crate::stack) fn release_heap() {
+    // SAFETY: no requirements.
+    let _released = unsafe { libc::malloc_trim(0) };
+}
+
+/// Other allocators give their pages back by themselves.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+pub(in crate::stack) fn release_heap() {}
+
 fn at(address: usize) -> *mut libc::c_void {
     ptr::with_exposed_provenance_mut(address)
 }
