@@ -44,6 +44,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "src/sched/migrants.rs",
     "src/sched/mod.rs",
     "src/sched/processor.rs",
+    "src/sched/ready.rs",
     "src/sched/sysmon.rs",
     "src/sched/thread_state.rs",
     "src/stack/altstack.rs",

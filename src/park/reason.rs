@@ -20,6 +20,14 @@ pub(crate) enum WaitReason {
     Blocking,
 }
 
+impl WaitReason {
+    /// Whether it is a wait for other coroutines to end.
+    #[inline]
+    pub(crate) fn is_for_others_to_end(self) -> bool {
+        matches!(self, WaitReason::Join | WaitReason::Scope)
+    }
+}
+
 impl fmt::Display for WaitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -15,14 +15,14 @@ static DEFAULT: OnceCell<Arc<Shared>> = OnceCell::new();
 ///
 /// What `f` says; or the system refuses the default runtime its threads or memory, and the next
 /// call tries again.
+#[inline]
 pub(crate) fn with_current_or_default<R>(
     f: impl FnOnce(&Arc<Shared>) -> io::Result<R>,
 ) -> io::Result<R> {
-    let mut f = Some(f);
-    let here = sched::with_shared(|shared| f.take().map(|f| f(shared)));
-    match (here.flatten(), f) {
-        (Some(result), _) => result,
-        (None, Some(f)) => f(DEFAULT.get_or_try_init(|| Builder::new().build_shared())?),
-        (None, None) => unreachable!("whoever took the closure has called it"),
-    }
+    sched::with_shared_or(default, f)
+}
+
+#[cold]
+fn default() -> io::Result<&'static Arc<Shared>> {
+    DEFAULT.get_or_try_init(|| Builder::new().build_shared())
 }

@@ -4,6 +4,7 @@
 mod machine;
 mod migrants;
 mod processor;
+mod ready;
 mod shared;
 mod sysmon;
 #[cfg(test)]
@@ -51,10 +52,22 @@ pub(crate) fn current_shared() -> Option<Arc<Shared>> {
     with_machine(|machine| machine.shared.clone())
 }
 
-/// Runs `f` with the runtime to which this thread belongs. `f` must not park.
+/// Runs `f` with the runtime to which this thread belongs, or else with what `other` says. `f` must
+/// not park.
+///
+/// # Errors
+///
+/// Those of both.
 #[inline]
-pub(crate) fn with_shared<R>(f: impl FnOnce(&Arc<Shared>) -> R) -> Option<R> {
-    with_machine(|machine| f(&machine.shared))
+pub(crate) fn with_shared_or<R>(
+    other: impl FnOnce() -> io::Result<&'static Arc<Shared>>,
+    f: impl FnOnce(&Arc<Shared>) -> io::Result<R>,
+) -> io::Result<R> {
+    // SAFETY: as in `with_machine`.
+    f(match unsafe { tls::current().as_ref() } {
+        Some(machine) => &machine.shared,
+        None => other()?,
+    })
 }
 
 /// Runs `f` with the processor of this thread.
@@ -159,6 +172,7 @@ pub(crate) struct Spawn {
 ///
 /// The body and what it leaves may be sent to another thread, unless the spawn is local and the
 /// caller is a machine of `shared`. What they borrow outlives the coroutine.
+#[inline]
 pub(crate) unsafe fn spawn<T>(
     shared: &Arc<Shared>,
     spawn: Spawn,

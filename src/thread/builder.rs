@@ -100,6 +100,7 @@ impl Builder {
     ///
     /// If the name contains a null byte.
     #[track_caller]
+    #[inline]
     pub fn spawn<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
     where
         F: FnOnce() -> T + Send + 'static,
@@ -178,6 +179,7 @@ impl Builder {
     /// What `F` and `T` borrow outlives the coroutine: the caller joins it, or the borrows are
     /// for ever.
     #[track_caller]
+    #[inline]
     pub unsafe fn spawn_unchecked<F, T>(self, f: F) -> io::Result<JoinHandle<T>>
     where
         F: FnOnce() -> T + Send,
@@ -199,6 +201,7 @@ impl Builder {
         unsafe { self.spawn_at(runtime, Location::caller(), f) }
     }
 
+    #[inline]
     unsafe fn spawn_at<F, T>(
         self,
         runtime: &Arc<Shared>,
@@ -215,6 +218,7 @@ impl Builder {
         Ok(JoinHandle(JoinInner::new(coroutine)))
     }
 
+    #[inline]
     fn into_spawn(self, spawned_at: &'static Location<'static>) -> io::Result<Spawn> {
         if let Some(name) = &self.name {
             // With std's own message. The common case makes no copy.
@@ -255,6 +259,7 @@ impl Builder {
 /// assert_eq!(sum, 4950);
 /// ```
 #[track_caller]
+#[inline]
 pub fn spawn<F, T>(f: F) -> JoinHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,

@@ -27,7 +27,7 @@ impl Machine {
                 resident.outcome.set(Outcome::Cancelled);
                 // SAFETY: the claim has made the scheduler's reference this machine's.
                 let coroutine = unsafe { Coroutine::from_raw(NonNull::from(header)) };
-                self.ready.borrow_mut().push_back(coroutine);
+                self.ready.push(coroutine);
             }
         }
         self.shared.migrants.cancel_all();

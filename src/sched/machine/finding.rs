@@ -8,13 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Every so many schedules the global queue comes first (Go's figure: a prime, so that it does
-/// not fall into step with a program's own rhythm).
-const GLOBAL_EVERY: u32 = 61;
 /// Every so many schedules inbox and timers are looked at although there is work.
-const INBOX_EVERY: u32 = 16;
-/// Every so many schedules the clock is looked at although there is work, to see whether to poll.
-const CLOCK_EVERY: u32 = 64;
+const LOOK_EVERY: u32 = 16;
+/// Every so many schedules the clock is looked at although there is work, to see whether to poll,
+/// and what was spawned from outside or sent here comes first.
+const OUTSIDE_EVERY: u32 = 64;
 /// How old the last poll must be for another one while there is work, in nanoseconds. When
 /// schedules are few and long, sysmon asks for one instead.
 const POLL_AFTER: u64 = 20_000;
@@ -56,13 +54,9 @@ impl Machine {
         loop {
             let schedules = self.schedules.get().wrapping_add(1);
             self.schedules.set(schedules);
-            if schedules.is_multiple_of(INBOX_EVERY)
-                || self.processor.watch.nudge.load(Ordering::Relaxed)
-            {
-                self.look_around(schedules);
-            }
-            if schedules.is_multiple_of(GLOBAL_EVERY)
-                && let Some(coroutine) = self.take_start().or_else(|| self.take_global())
+            if (schedules.is_multiple_of(LOOK_EVERY)
+                || self.processor.watch.nudge.load(Ordering::Relaxed))
+                && let Some(coroutine) = self.look_around(schedules)
             {
                 return Some(coroutine);
             }
@@ -79,16 +73,12 @@ impl Machine {
                     }
                 }
             } else {
-                // What wakes and spawns each other has had its turn: to the end of the queue.
-                self.ready.borrow_mut().extend(self.next_ready.take());
-                if let Some(coroutine) = self.processor.take_next_start() {
-                    self.runq.push(coroutine);
-                }
+                self.end_streak();
             }
             self.streak.set(0);
             // Residents and starts take turns, so that neither can starve the other.
             if schedules.is_multiple_of(2)
-                && let Some(coroutine) = self.pop_ready()
+                && let Some(coroutine) = self.ready.pop()
             {
                 return Some(coroutine);
             }
@@ -97,22 +87,30 @@ impl Machine {
                     Some(coroutine) => return Some(coroutine),
                     None => continue,
                 },
-                None => return self.pop_ready(),
+                None => return self.ready.pop(),
             }
         }
     }
 
-    #[inline]
-    pub(super) fn pop_ready(&self) -> Option<Coroutine> {
-        self.ready.borrow_mut().pop_front()
+    /// What wakes and spawns each other has had its turn: to the end of the queue.
+    #[cold]
+    fn end_streak(&self) {
+        if let Some(coroutine) = self.next_ready.take() {
+            self.ready.push(coroutine);
+        }
+        if let Some(coroutine) = self.processor.take_next_start() {
+            self.runq.push(coroutine);
+        }
     }
 
-    /// What a machine looks at now and then although it has work.
+    /// What a machine looks at now and then although it has work. Returns what was sent here or
+    /// spawned from outside, each fourth time.
     #[cold]
-    pub(super) fn look_around(&self, schedules: u32) {
+    pub(super) fn look_around(&self, schedules: u32) -> Option<Coroutine> {
         self.take_inbox();
         let nudged = self.processor.watch.nudge.load(Ordering::Relaxed);
-        if nudged || schedules.is_multiple_of(CLOCK_EVERY) {
+        let look_outside = schedules.is_multiple_of(OUTSIDE_EVERY);
+        if nudged || look_outside {
             let now = self.shared.now();
             if nudged || now.saturating_sub(self.polled_at.get()) >= POLL_AFTER {
                 self.processor.watch.nudge.store(false, Ordering::Relaxed);
@@ -122,15 +120,18 @@ impl Machine {
             self.look_after_stop();
         }
         self.fire_timers();
+        if !look_outside {
+            return None;
+        }
+        self.take_start().or_else(|| self.take_global())
     }
 
     pub(super) fn take_inbox(&self) -> bool {
         if self.processor.inbox.is_empty() {
             return false;
         }
-        let mut ready = self.ready.borrow_mut();
         for coroutine in self.processor.inbox.take_all() {
-            ready.push_back(coroutine);
+            self.ready.push(coroutine);
             bump(&self.processor.counters.inbox_wakes);
         }
         true

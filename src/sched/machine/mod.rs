@@ -10,6 +10,7 @@ mod sleeping;
 use crate::coroutine::{self, Coroutine, Header, Resident, Resumed, Switch};
 use crate::park::{Outcome, ParkRequest, Ticket, WaitReason};
 use crate::sched::processor::{Activity, Processor, bump};
+use crate::sched::ready::ReadyQueue;
 use crate::sched::shared::Shared;
 use crate::sched::thread_state::ThreadState;
 use crate::sched::tls;
@@ -18,7 +19,6 @@ use crate::timers::Timers;
 use crate::util::rng::Rng;
 use crossbeam_deque::Worker;
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::mem::ManuallyDrop;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
@@ -46,7 +46,7 @@ pub(crate) struct Machine {
     /// What the running coroutine woke last.
     next_ready: Cell<Option<Coroutine>>,
     /// Residents that are ready, and `spawn_local` coroutines that have not started.
-    ready: RefCell<VecDeque<Coroutine>>,
+    ready: ReadyQueue<Coroutine>,
     runq: Worker<Coroutine>,
     cache: RefCell<Cache>,
     timers: RefCell<Timers<NonNull<Header>>>,
@@ -76,7 +76,7 @@ pub(super) fn run(shared: Arc<Shared>, processor: Arc<Processor>, runq: Worker<C
     let machine = Machine {
         current: Cell::new(None),
         next_ready: Cell::new(None),
-        ready: RefCell::default(),
+        ready: ReadyQueue::new(),
         runq,
         cache: RefCell::new(Cache::new(shared.stacks.clone())),
         timers: RefCell::new(Timers::new()),
@@ -122,9 +122,9 @@ impl Machine {
         }
         // SAFETY: this is its home, and it is in no queue.
         let resident = unsafe { shared_part.resident() };
-        resident.deadline.set(u64::MAX);
-        self.count_joining(resident, false);
-        resident.reason.set(WaitReason::None);
+        if resident.reason.get() != WaitReason::None {
+            self.end_wait(resident);
+        }
         self.budget.set(BUDGET);
         self.note_running(shared_part);
         loop {
@@ -144,7 +144,7 @@ impl Machine {
                     if resident.is_migrating() {
                         self.requeue(coroutine);
                     } else {
-                        self.ready.borrow_mut().push_back(coroutine);
+                        self.ready.push(coroutine);
                     }
                     return;
                 }
@@ -170,8 +170,7 @@ impl Machine {
         let shared_part = unsafe { header.as_ref() };
         // SAFETY: this is its home.
         let resident = unsafe { shared_part.resident() };
-        resident.reason.set(request.reason);
-        self.count_joining(resident, true);
+        self.begin_wait(resident, request.reason);
         let migrates = resident.is_migrating();
         let _publishing = migrates.then(|| self.shared.migrants.begin_publishing());
         let seq = shared_part.park.begin();
@@ -201,9 +200,7 @@ impl Machine {
         // comes back through a queue.
         let retracted = shared_part.park.retract(seq);
         if retracted {
-            self.count_joining(resident, false);
-            resident.reason.set(WaitReason::None);
-            resident.deadline.set(u64::MAX);
+            self.end_wait(resident);
             resident.outcome.set(Outcome::Woken);
         }
         !retracted
@@ -296,14 +293,24 @@ impl Machine {
         self.publish_residents();
     }
 
-    /// A resident begins (`true`) or ceases to wait for others to end.
+    /// A resident begins to wait.
     #[inline]
-    fn count_joining(&self, resident: &Resident, begins: bool) {
-        let joins = matches!(resident.reason.get(), WaitReason::Join | WaitReason::Scope);
-        if joins && !resident.is_migrating() {
-            let joining = self.joining.get();
-            self.joining.set(if begins { joining + 1 } else { joining - 1 });
-            self.publish_residents();
+    fn begin_wait(&self, resident: &Resident, reason: WaitReason) {
+        resident.reason.set(reason);
+        if reason.is_for_others_to_end() && !resident.is_migrating() {
+            self.joining.set(self.joining.get() + 1);
+            self.publish_burden();
+        }
+    }
+
+    /// A wait is over: it leaves nothing behind but its outcome.
+    #[inline]
+    fn end_wait(&self, resident: &Resident) {
+        let reason = resident.reason.replace(WaitReason::None);
+        resident.deadline.set(u64::MAX);
+        if reason.is_for_others_to_end() && !resident.is_migrating() {
+            self.joining.set(self.joining.get() - 1);
+            self.publish_burden();
         }
     }
 
@@ -313,10 +320,15 @@ impl Machine {
         self.resident_count.get() - self.joining.get()
     }
 
+    #[inline]
+    fn publish_burden(&self) {
+        self.processor.counters.burden.store(self.burden(), Ordering::Relaxed);
+    }
+
+    #[inline]
     fn publish_residents(&self) {
-        let counters = &self.processor.counters;
-        counters.residents.store(self.resident_count.get(), Ordering::Relaxed);
-        counters.burden.store(self.burden(), Ordering::Relaxed);
+        self.processor.counters.residents.store(self.resident_count.get(), Ordering::Relaxed);
+        self.publish_burden();
     }
 
     /// Tells sysmon what runs here: stores only.
@@ -328,7 +340,7 @@ impl Machine {
         watch.running_id.store(header.id, Ordering::Relaxed);
         let spawned_at: *const Location<'static> = header.spawned_at;
         watch.spawned_at.store(spawned_at.cast_mut(), Ordering::Relaxed);
-        watch.ready.store(self.ready.borrow().len(), Ordering::Relaxed);
+        watch.ready.store(self.ready.len(), Ordering::Relaxed);
         let named = if header.name.is_some() { &raw const *header } else { ptr::null() };
         watch.named.store(named.cast_mut(), Ordering::Release);
     }
@@ -340,10 +352,10 @@ impl Machine {
         if self.current.get().is_some() {
             // What a coroutine wakes runs next: its data is warm, and often it is waited for.
             if let Some(before) = self.next_ready.replace(Some(coroutine)) {
-                self.ready.borrow_mut().push_back(before);
+                self.ready.push(before);
             }
         } else {
-            self.ready.borrow_mut().push_back(coroutine);
+            self.ready.push(coroutine);
         }
     }
 
@@ -356,10 +368,11 @@ impl Machine {
     }
 
     /// Queues a new coroutine.
+    #[inline]
     pub(super) fn spawn(&self, coroutine: Coroutine, spread: bool) {
         bump(&self.processor.counters.spawned);
         if coroutine.header().is_local() {
-            self.ready.borrow_mut().push_back(coroutine);
+            self.ready.push(coroutine);
             return;
         }
         if spread {
@@ -386,10 +399,12 @@ impl Machine {
     }
 
     /// Reserves what a coroutine of this class will need to start.
+    #[inline]
     pub(super) fn credit(&self, class: crate::stack::Class) -> std::io::Result<()> {
         self.cache.borrow_mut().credit(class)
     }
 
+    #[inline]
     pub(super) fn next_id(&self) -> u64 {
         let (mut next, mut end) = self.ids.get();
         if next == end {
@@ -400,6 +415,7 @@ impl Machine {
         next
     }
 
+    #[inline]
     pub(super) fn current(&self) -> Option<NonNull<Header>> {
         self.current.get()
     }

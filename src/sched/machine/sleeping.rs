@@ -15,8 +15,6 @@ use std::time::Duration;
 
 /// The longest row of futile searches that adds to a spawner's patience.
 const MAX_FUTILE: usize = 10;
-/// Room for so many ready residents is kept when nothing is going on.
-const KEPT: usize = 1024;
 
 impl Machine {
     pub(super) fn sleep(&self) {
@@ -53,7 +51,6 @@ impl Machine {
     #[cold]
     fn settle(&self) {
         self.cache.borrow_mut().settle();
-        self.ready.borrow_mut().shrink_to(KEPT);
         let mut timers = self.timers.borrow_mut();
         if timers.len() == 0 {
             // No resident has a key of these.
@@ -128,7 +125,7 @@ impl Machine {
                 // SAFETY: the claim has made the scheduler's reference this machine's.
                 let coroutine = unsafe { Coroutine::from_raw(header) };
                 resident.outcome.set(Outcome::TimedOut);
-                self.ready.borrow_mut().push_back(coroutine);
+                self.ready.push(coroutine);
                 fired = true;
             }
         }
