@@ -125,7 +125,8 @@ impl Room {
         }
         let mut names: Vec<_> = members.keys().map(String::as_str).collect();
         names.sort_unstable();
-        member.outbox.push(format!("* here: {}\n", names.join(", ")).into());
+        let here = if names.is_empty() { "nobody else".into() } else { names.join(", ") };
+        member.outbox.push(format!("* here: {here}\n").into());
         members.insert(name.into(), member.clone());
         drop(members);
         self.broadcast(&format!("* {name} has come\n"), Some(&member));

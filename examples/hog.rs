@@ -64,7 +64,8 @@ fn main() -> io::Result<()> {
             echo::serve(stream)
         })
     }));
-    let end = Instant::now() + 2 * PHASE;
+    let start = Instant::now();
+    let end = start + 2 * PHASE;
     let measuring: Vec<_> =
         (0..CONNECTIONS).map(|_| clients.spawn(move || measure(address, end))).collect();
     std::thread::sleep(PHASE);
@@ -75,10 +76,11 @@ fn main() -> io::Result<()> {
     for client in measuring {
         let (client, samples) = client.join().expect("measuring does not panic")?;
         let lives = homes.lock().unwrap_or_else(PoisonError::into_inner)[&client];
-        for (start, took) in samples {
-            if start + took < began {
+        for (asked, took) in samples {
+            // The first quarter is for getting started.
+            if (start + PHASE / 4..began).contains(&asked) && asked + took < began {
                 before.record(&[took]);
-            } else if start >= began && start < ended {
+            } else if (began..ended).contains(&asked) {
                 let latency = if lives == home { &mut behind } else { &mut beside };
                 latency.record(&[took]);
             }
