@@ -14,31 +14,46 @@
 //! from a queue of bounded length. Whoever does not read fills the queue, and is dropped; nobody
 //! else waits for them.
 
+#[path = "support/descriptors.rs"]
+mod descriptors;
 #[path = "support/server.rs"]
 mod server;
 
-use pirn::net::{Shutdown, TcpListener, TcpStream};
+use pirn::net::{Shutdown, TcpStream};
 use pirn::thread::{self, Thread};
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::process::ExitCode;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Lines that may wait for a member before it is dropped.
 const QUEUE: usize = 256;
+/// A member that takes nothing for so long is dropped, also one that has said that it is done.
+const PATIENCE: Duration = Duration::from_secs(10);
 const MAX_LINE: u64 = 1024;
 const MAX_NAME: usize = 32;
 
 #[pirn::main]
-fn main() -> io::Result<()> {
+fn main() -> ExitCode {
+    descriptors::raise_limit();
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7001".into());
-    let listener = TcpListener::bind(&address)?;
-    println!("chat server on {}", listener.local_addr()?);
-    let room = Arc::new(Room::default());
-    server::accept_for_ever(&listener, move |stream| serve(stream, &room))
+    match server::listen(&address) {
+        Ok((listener, address)) => {
+            println!("chat server on {address}");
+            let room = Arc::new(Room::default());
+            server::accept_for_ever(&listener, move |stream| serve(stream, &room))
+        }
+        Err(error) => {
+            eprintln!("chat: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn serve(stream: &TcpStream, room: &Room) -> io::Result<()> {
     stream.set_nodelay(true)?;
+    stream.set_write_timeout(Some(PATIENCE))?;
     let mut lines = BufReader::new(stream);
     let member = loop {
         (&mut &*stream).write_all(b"Your name? ")?;
@@ -49,12 +64,14 @@ fn serve(stream: &TcpStream, room: &Room) -> io::Result<()> {
         }
     };
     thread::scope(|scope| {
-        let writer = thread::Builder::new().spawn_scoped(scope, || member.write_queue())?;
-        member.outbox.set_writer(writer.thread().clone());
-        let result = read_lines(&mut lines, &member, room);
+        let writer = thread::Builder::new().spawn_scoped(scope, || member.write_queue());
+        let result = writer.and_then(|writer| {
+            member.outbox.set_writer(writer.thread().clone());
+            read_lines(&mut lines, &member, room)
+        });
         room.leave(&member);
+        // The writer ends when it has written the rest; the scope waits for it.
         member.outbox.close();
-        let _written = writer.join();
         result
     })
 }
@@ -108,7 +125,8 @@ impl Room {
         }
         let mut names: Vec<_> = members.keys().map(String::as_str).collect();
         names.sort_unstable();
-        member.outbox.push(format!("* here: {}\n", names.join(", ")).into());
+        let here = if names.is_empty() { "nobody else".into() } else { names.join(", ") };
+        member.outbox.push(format!("* here: {here}\n").into());
         members.insert(name.into(), member.clone());
         drop(members);
         self.broadcast(&format!("* {name} has come\n"), Some(&member));

@@ -10,18 +10,27 @@
 //! cargo run --release --example echo_load -- 127.0.0.1:7000 --connections 10000
 //! ```
 
+#[path = "support/descriptors.rs"]
+mod descriptors;
 #[path = "support/echo.rs"]
 mod echo;
 #[path = "support/server.rs"]
 mod server;
 
-use pirn::net::TcpListener;
-use std::io;
+use std::process::ExitCode;
 
 #[pirn::main]
-fn main() -> io::Result<()> {
+fn main() -> ExitCode {
+    descriptors::raise_limit();
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7000".into());
-    let listener = TcpListener::bind(&address)?;
-    println!("echo server on {}", listener.local_addr()?);
-    server::accept_for_ever(&listener, echo::serve)
+    match server::listen(&address) {
+        Ok((listener, address)) => {
+            println!("echo server on {address}");
+            server::accept_for_ever(&listener, echo::serve)
+        }
+        Err(error) => {
+            eprintln!("echo: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }

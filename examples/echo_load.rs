@@ -14,6 +14,8 @@
 //! With `--hostile` some peers reset their connection, send a byte at a time, send everything
 //! before they read anything, or do not read for as long as the others are there.
 
+#[path = "support/descriptors.rs"]
+mod descriptors;
 #[path = "support/gate.rs"]
 mod gate;
 #[path = "support/latency.rs"]
@@ -101,7 +103,13 @@ struct Connection<'a> {
 
 #[pirn::main]
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let mut options = Options::parse();
+    let limit = descriptors::raise_limit();
+    let most = limit.saturating_sub(64);
+    if most < options.connections {
+        println!("{limit} descriptors (ulimit -Hn) are enough for {most} connections");
+        options.connections = most;
+    }
     let connected = Gate::new(options.connections + 1);
     // Those that read last wait at `over` for the others.
     let over = Gate::new(options.connections + 1);

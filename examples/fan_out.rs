@@ -13,7 +13,8 @@ use pirn::thread;
 use std::io::{self, Read, Write};
 use std::time::{Duration, Instant};
 
-/// For one server, from name to last byte.
+/// For one server, from name to last byte. A look-up cannot be cut short: it takes what the system's
+/// resolver takes.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 #[pirn::main]

@@ -13,18 +13,27 @@
 //! ab -k -c 100 -n 200000 http://127.0.0.1:8080/
 //! ```
 
+#[path = "support/descriptors.rs"]
+mod descriptors;
 #[path = "support/http.rs"]
 mod protocol;
 #[path = "support/server.rs"]
 mod server;
 
-use pirn::net::TcpListener;
-use std::io;
+use std::process::ExitCode;
 
 #[pirn::main]
-fn main() -> io::Result<()> {
+fn main() -> ExitCode {
+    descriptors::raise_limit();
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
-    let listener = TcpListener::bind(&address)?;
-    println!("HTTP server on http://{}/", listener.local_addr()?);
-    server::accept_for_ever(&listener, protocol::serve)
+    match server::listen(&address) {
+        Ok((listener, address)) => {
+            println!("HTTP server on http://{address}/");
+            server::accept_for_ever(&listener, protocol::serve)
+        }
+        Err(error) => {
+            eprintln!("http: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }

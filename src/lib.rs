@@ -347,3 +347,7 @@ pub mod __private {
         options.build().run(f)
     }
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

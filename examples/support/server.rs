@@ -1,8 +1,26 @@
-//! What every server here does: accept for ever, one coroutine for each connection.
+//! What every server here does: listen, and accept for ever, one coroutine for each connection.
 
-use pirn::net::{TcpListener, TcpStream};
+use pirn::net::{SocketAddr, TcpListener, TcpStream};
 use pirn::thread;
 use std::io;
+
+/// Connections that the system keeps until they are accepted. `bind` asks for 128, as std's does:
+/// whoever comes in a burst of thousands would be told to try again, a second later.
+const BACKLOG: i32 = 4096;
+
+/// Listens on `address`, and gives it as it has become: port 0 stands for a free one. The error says
+/// which address it was.
+pub(crate) fn listen(address: &str) -> io::Result<(TcpListener, SocketAddr)> {
+    let bind = || {
+        let listener = TcpListener::bind(address)?;
+        socket2::SockRef::from(&listener).listen(BACKLOG)?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    bind().map_err(|error: io::Error| {
+        io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+    })
+}
 
 /// Accepts for ever, and runs `serve` for each connection in a coroutine of its own.
 ///

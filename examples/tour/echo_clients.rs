@@ -6,7 +6,7 @@ use pirn::net::{Shutdown, SocketAddr};
 use std::io::{self, Read, Write};
 use std::time::Instant;
 
-const MESSAGES: u64 = 50;
+const MESSAGES: u64 = 30;
 const LARGEST: u64 = 4096;
 
 pub(crate) fn run(address: SocketAddr, connections: u64) -> io::Result<Load> {

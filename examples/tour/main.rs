@@ -21,6 +21,8 @@ mod stage;
 mod switch;
 mod web_clients;
 
+#[path = "../support/descriptors.rs"]
+mod descriptors;
 #[path = "../support/echo.rs"]
 mod echo;
 #[path = "../support/gate.rs"]
@@ -38,8 +40,8 @@ mod server;
 
 use clap::Parser;
 use load::Load;
-use pirn::net::{SocketAddr, TcpListener, TcpStream};
-use std::io;
+use pirn::net::{SocketAddr, TcpStream};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -75,15 +77,24 @@ fn main() -> ExitCode {
 }
 
 fn serve(address: SocketAddr) -> io::Result<()> {
+    descriptors::raise_limit();
     let mut echo_address = address;
-    let next = address.port().checked_add(1);
-    echo_address.set_port(next.ok_or_else(|| io::Error::other("there is no next port"))?);
+    // Port 0 is a free one, and so is the other's then.
+    if address.port() != 0 {
+        let next = address.port().checked_add(1);
+        let next = next.ok_or_else(|| io::Error::other("65535 leaves no port for echo"))?;
+        echo_address.set_port(next);
+    }
     let http_server = start(address, http::serve)?;
     let echo_server = start(echo_address, echo::serve)?;
-    println!("HTTP on http://{http_server}/, echo on {echo_server}, until ctrl-c");
-    println!("  curl -i http://{http_server}/");
-    println!("  wrk -t1 -c512 -d10 http://{http_server}/");
-    println!("  nc {} {}", echo_server.ip(), echo_server.port());
+    show(&format!(
+        "HTTP on http://{http_server}/, echo on {echo_server}, until ctrl-c\n  \
+         curl -i http://{http_server}/\n  \
+         wrk -t1 -c512 -d10 http://{http_server}/\n  \
+         nc {} {}\n",
+        echo_server.ip(),
+        echo_server.port()
+    ))?;
     loop {
         pirn::thread::park();
     }
@@ -94,8 +105,7 @@ fn start(
     address: SocketAddr,
     serve: impl Fn(&TcpStream) -> io::Result<()> + Clone + Send + 'static,
 ) -> io::Result<SocketAddr> {
-    let listener = TcpListener::bind(address)?;
-    let address = listener.local_addr()?;
+    let (listener, address) = server::listen(&address.to_string())?;
     pirn::go! { server::accept_for_ever(&listener, serve) };
     Ok(address)
 }
@@ -114,20 +124,26 @@ fn tour(options: &Options) -> io::Result<bool> {
     switch.rows(&mut rows);
     web_rows(&web, &mut rows);
     echo_rows(&echo, &mut rows);
-    println!();
+    let mut table = String::from("\n");
     for (what, figure) in rows {
-        println!("{what:<42} {figure:>14}");
+        table += &format!("{what:<42} {figure:>14}\n");
     }
 
     let loads = [("HTTP", &web), ("echo", &echo)];
     for (name, load) in loads {
         for (error, count) in &load.errors {
-            println!("{name}: {count} connections failed: {error}");
+            table += &format!("{name}: {count} connections failed: {error}\n");
         }
     }
     let good = parked.is_good() && loads.iter().all(|(_name, load)| load.errors.is_empty());
-    println!("\n{}", if good { "no request failed, no byte was wrong" } else { "FAILED" });
+    table += if good { "\nno request failed, no byte was wrong\n" } else { "\nFAILED\n" };
+    show(&table)?;
     Ok(good)
+}
+
+/// To standard output. If nobody reads it any more, that is an error like others.
+fn show(text: &str) -> io::Result<()> {
+    io::stdout().write_all(text.as_bytes())
 }
 
 fn web_rows(load: &Load, rows: &mut Rows) {
@@ -147,17 +163,10 @@ fn echo_rows(load: &Load, rows: &mut Rows) {
 
 /// Both ends of each connection are in this process, which may have so many descriptors.
 fn affordable(connections: u64) -> u64 {
-    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
-    // Without `/proc`, the usual least.
-    let limit = match line.and_then(|line| line.split_whitespace().next()) {
-        Some("unlimited") => u64::MAX,
-        Some(number) => number.parse().unwrap_or(256),
-        None => 256,
-    };
+    let limit = descriptors::raise_limit();
     let most = limit.saturating_sub(64) / 2;
     if most < connections {
-        println!("{limit} descriptors (ulimit -n) are enough for {most} connections");
+        stage::say(&format!("{limit} descriptors (ulimit -Hn) are enough for {most} connections"));
     }
     connections.min(most)
 }

@@ -37,7 +37,7 @@ impl Parked {
 /// Parks `count` coroutines, or as many as there is room for, and lets them finish.
 pub(crate) fn run(mut count: u64) -> io::Result<Parked> {
     if let Some(room) = memory::room_for_coroutines().filter(|room| *room < count) {
-        println!("memory is enough for about {room} coroutines, so there will be no more");
+        stage::say(&format!("memory is enough for about {room} coroutines"));
         count = room;
     }
     let runtime = pirn::Builder::new().stack_size(STACK_SIZE).build()?;
@@ -59,7 +59,8 @@ fn spawn_and_release(count: u64) -> Parked {
         match spawned {
             Ok(coroutine) => coroutines.push(coroutine),
             Err(error) => {
-                bar.suspend(|| println!("no more than {number} coroutines: {error}"));
+                let why = format!("no more than {number} coroutines: {error}");
+                bar.suspend(|| stage::say(&why));
                 break;
             }
         }

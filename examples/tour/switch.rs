@@ -6,8 +6,8 @@ use pirn::thread;
 use std::io;
 use std::time::{Duration, Instant};
 
-const YIELDS: u32 = 10_000_000;
-const SPAWNS: u32 = 2_000_000;
+const YIELDS: u32 = 5_000_000;
+const SPAWNS: u32 = 1_000_000;
 
 pub(crate) struct Switch {
     switch: Duration,

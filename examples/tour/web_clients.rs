@@ -8,7 +8,7 @@ use std::io::{self, Read, Write};
 use std::time::Instant;
 
 /// Five kinds of exchange, this many times.
-const ROUNDS: u64 = 8;
+const ROUNDS: u64 = 5;
 const PIPELINED: usize = 6;
 /// The pipelined ones, and one for each of the other kinds.
 const REQUESTS: u64 = ROUNDS * (PIPELINED as u64 + 4) + 2;

@@ -72,7 +72,8 @@ pub struct Stall {
     pub spawned_at: &'static Location<'static>,
     /// How long it has run without parking or yielding, as far as the watch can tell.
     pub running_for: Duration,
-    /// How many coroutines of that worker are ready and wait for it.
+    /// How many coroutines of that worker are ready and wait for it, at least: those that were woken
+    /// from elsewhere, descriptors included, are not told apart and count as one.
     pub waiting: usize,
     /// Whether it said so itself, by [`block_in_place`](crate::block_in_place).
     pub block_in_place: bool,

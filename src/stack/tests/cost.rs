@@ -15,27 +15,32 @@ fn each(count: usize, what: impl FnOnce()) -> f64 {
     start.elapsed().as_nanos() as f64 / count as f64
 }
 
+/// The same, of the best of twenty rounds: other load on the machine spoils a few, not all.
+fn best(count: usize, mut what: impl FnMut()) -> f64 {
+    (0..20).map(|_| each(count, &mut what)).fold(f64::INFINITY, f64::min)
+}
+
 #[test]
 fn a_hot_stack() {
-    const COUNT: usize = if cfg!(debug_assertions) { 640_000 } else { 6_400_000 };
+    const COUNT: usize = if cfg!(debug_assertions) { 32_000 } else { 320_000 };
     let stacks = stacks(strategies()[0]);
     let mut cache = Cache::new(stacks);
     let held = fill(&mut cache, Class::K256, 100);
     drain(&mut cache, held);
-    let stack = each(COUNT, || {
+    let stack = best(COUNT, || {
         for _ in 0..COUNT {
             let stack = cache.take(black_box(Class::K256), ptr::null());
             cache.give(black_box(stack));
         }
     });
     let mut some = Vec::with_capacity(64);
-    let by_64 = each(COUNT, || {
+    let by_64 = best(COUNT, || {
         for _ in 0..COUNT / 64 {
             some.extend((0..64).map(|_| cache.take(black_box(Class::K256), ptr::null())));
             some.drain(..).for_each(|stack| cache.give(stack));
         }
     });
-    let credit = each(COUNT, || {
+    let credit = best(COUNT, || {
         for _ in 0..COUNT {
             cache.credit(black_box(Class::K256)).unwrap();
             cache.uncredit(black_box(Class::K256));

@@ -1,0 +1,14 @@
+//! The servers of the examples, met by clients that are plain threads with std's sockets: polite
+//! ones, and all the others.
+
+mod echo;
+mod hog;
+mod http;
+mod support;
+
+#[path = "../../examples/support/echo.rs"]
+mod echo_server;
+#[path = "../../examples/support/http.rs"]
+mod http_server;
+#[path = "../../examples/support/server.rs"]
+mod server;
