@@ -145,17 +145,16 @@ mod models {
         });
     }
 
-    /// What the owner wrote before it parked is seen by the claimant; what the claimant wrote is
-    /// seen by the owner once it sees the wait claimed. Nothing but the word orders the two.
-    #[test]
-    fn claim_orders_memory() {
-        loom::model(|| {
+    /// What the owner wrote before it parked is seen by the claimant. Nothing but the word orders
+    /// the two.
+    fn orders_memory(claim: impl Fn(&ParkWord) -> bool + Copy + Send + Sync + 'static) {
+        loom::model(move || {
             let word = Arc::new(ParkWord::new());
             let cell = Arc::new(loom::cell::UnsafeCell::new(0));
             let waker = {
                 let (word, cell) = (word.clone(), cell.clone());
                 loom::thread::spawn(move || {
-                    while !word.claim_current() {
+                    while !claim(&word) {
                         loom::thread::yield_now();
                     }
                     // SAFETY: the model checks that no two accesses to the cell overlap; the owner
@@ -171,10 +170,20 @@ mod models {
         });
     }
 
-    /// The other way round: what was done to the waiter before the claim is over when the owner
-    /// sees its wait claimed.
     #[test]
-    fn claimed_orders_memory() {
+    fn a_claim_sees_the_owner() {
+        // The first wait has the first number: whoever guesses it needs no other order.
+        orders_memory(|word| word.claim(Seq::from_bits(ONE_SEQ)));
+    }
+
+    #[test]
+    fn a_claim_of_any_wait_sees_the_owner() {
+        orders_memory(ParkWord::claim_current);
+    }
+
+    /// What was done to the waiter before the claim is over when the owner sees its wait claimed.
+    #[test]
+    fn the_owner_sees_its_claimant() {
         loom::model(|| {
             let word = Arc::new(ParkWord::new());
             let cell = Arc::new(loom::cell::UnsafeCell::new(1));
