@@ -162,40 +162,43 @@ unsafe impl Sync for Coroutine {}
 impl Coroutine {
     /// A coroutine that has not started: the scheduler's reference and the handle's.
     pub(crate) fn new<F: FnOnce() -> T, T>(seed: Seed, body: F) -> (Coroutine, Coroutine) {
-        // Written in place: a frame on the stack would be copied.
-        let mut frame = Box::new(std::mem::MaybeUninit::<Frame<F, T>>::uninit());
-        frame.write(Frame {
-            header: Header {
-                park: ParkWord::new(),
-                status: Status::new(),
-                home: AtomicPtr::new(ptr::null_mut()),
-                vtable: const { &Frame::<F, T>::VTABLE },
-                resident: Resident {
-                    switch: UnsafeCell::new(None),
-                    suspender: Cell::new(None),
-                    outcome: Cell::new(Outcome::Woken),
-                    reason: Cell::new(WaitReason::None),
-                    class: seed.class,
-                    deadline: Cell::new(u64::MAX),
-                    timer: Cell::new(None),
-                    previous: Cell::new(ptr::null()),
-                    next: Cell::new(ptr::null()),
-                    local: seed.local,
-                    migrating: seed.migrating,
-                    shielded: Cell::new(false),
-                    told: Cell::new(false),
-                },
-                link: AtomicPtr::new(ptr::null_mut()),
-                token: Token::new(),
-                joiner: UnsafeCell::new(None),
-                id: seed.id,
-                spawned_at: seed.spawned_at,
-                name: seed.name,
-                scope: seed.scope,
+        // Written in place, part by part: what is put together on the stack is copied, and in a debug
+        // build once for each function that it goes through.
+        let frame = Box::leak(Box::<Frame<F, T>>::new_uninit()).as_mut_ptr();
+        let header = Header {
+            park: ParkWord::new(),
+            status: Status::new(),
+            home: AtomicPtr::new(ptr::null_mut()),
+            vtable: const { &Frame::<F, T>::VTABLE },
+            resident: Resident {
+                switch: UnsafeCell::new(None),
+                suspender: Cell::new(None),
+                outcome: Cell::new(Outcome::Woken),
+                reason: Cell::new(WaitReason::None),
+                class: seed.class,
+                deadline: Cell::new(u64::MAX),
+                timer: Cell::new(None),
+                previous: Cell::new(ptr::null()),
+                next: Cell::new(ptr::null()),
+                local: seed.local,
+                migrating: seed.migrating,
+                shielded: Cell::new(false),
+                told: Cell::new(false),
             },
-            stage: UnsafeCell::new(Stage::<F, T>::Closure(body)),
-        });
-        let header = NonNull::from(Box::leak(frame)).cast::<Header>();
+            link: AtomicPtr::new(ptr::null_mut()),
+            token: Token::new(),
+            joiner: UnsafeCell::new(None),
+            id: seed.id,
+            spawned_at: seed.spawned_at,
+            name: seed.name,
+            scope: seed.scope,
+        };
+        // SAFETY: the frame is this function's own, and large enough for its parts.
+        unsafe {
+            (&raw mut (*frame).header).write(header);
+            (&raw mut (*frame).stage).write(UnsafeCell::new(Stage::Closure(body)));
+        }
+        let header = NonNull::new(frame).expect("a box is not null").cast::<Header>();
         (Coroutine(header), Coroutine(header))
     }
 
