@@ -18,7 +18,7 @@ use crate::sched::Processor;
 use crate::stack::Class;
 use crate::timers::TimerKey;
 use std::cell::{Cell, UnsafeCell};
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -75,8 +75,9 @@ pub(crate) struct Resident {
 pub(crate) struct Vtable {
     /// Runs the closure on the coroutine's own stack and stores or drops what comes of it.
     run: unsafe fn(NonNull<Header>),
-    /// Moves the result into the `Option<std::thread::Result<T>>` at the address given.
-    take_result: unsafe fn(NonNull<Header>, *mut ()),
+    /// Moves the result, if it is there, into the room for a `std::thread::Result<T>` at the address
+    /// given.
+    take_result: unsafe fn(NonNull<Header>, *mut ()) -> bool,
     /// Frees the allocation, whose stage holds nothing any more.
     dealloc: unsafe fn(NonNull<Header>),
 }
@@ -114,15 +115,16 @@ impl<T, F: FnOnce() -> T> Frame<F, T> {
         let frame = header.cast::<Self>();
         // SAFETY: the scheduler's reference keeps the frame alive until this function returns.
         let frame = unsafe { frame.as_ref() };
+        let stage = frame.stage.get();
         // SAFETY: until completion is published, the stage belongs to the running coroutine.
-        let stage = unsafe { &mut *frame.stage.get() };
-        let Stage::Closure(body) = std::mem::replace(stage, Stage::Empty) else {
+        let Stage::Closure(body) = (unsafe { &*stage }) else {
             unreachable!("a coroutine runs once");
         };
-        let result = execution::run(&frame.header, body);
+        // SAFETY: the closure is taken from here, and what is left is overwritten below.
+        let result = unsafe { execution::run(&frame.header, ptr::from_ref(body)) };
         let panicked = result.is_err();
-        *stage = Stage::Result(result);
-        let stage = frame.stage.get();
+        // SAFETY: as above; what the stage held has been moved out.
+        unsafe { stage.write(Stage::Result(result)) };
         let unclaimed = execution::complete(&frame.header, || {
             // SAFETY: completion has not been published, and no handle is left to look.
             drop(std::mem::replace(unsafe { &mut *stage }, Stage::Empty));
@@ -132,15 +134,17 @@ impl<T, F: FnOnce() -> T> Frame<F, T> {
         }
     }
 
-    unsafe fn take_result(header: NonNull<Header>, out: *mut ()) {
+    unsafe fn take_result(header: NonNull<Header>, out: *mut ()) -> bool {
+        // SAFETY: the caller's reference keeps the frame alive.
+        let stage = unsafe { header.cast::<Self>().as_ref() }.stage.get();
         // SAFETY: the caller owns the result, and with it the stage.
-        let stage = unsafe { &mut *header.cast::<Self>().as_ref().stage.get() };
-        let result = match std::mem::replace(stage, Stage::Empty) {
-            Stage::Result(result) => Some(result),
-            _ => None,
-        };
-        // SAFETY: the caller passes the address of an option of the result.
-        unsafe { *out.cast::<Option<std::thread::Result<T>>>() = result };
+        let Stage::Result(result) = (unsafe { &*stage }) else { return false };
+        // SAFETY: the caller passes the address of room for the result, which is left here no more.
+        unsafe {
+            out.cast::<std::thread::Result<T>>().copy_from_nonoverlapping(result, 1);
+            stage.write(Stage::Empty);
+        }
+        true
     }
 
     unsafe fn dealloc(header: NonNull<Header>) {
@@ -244,10 +248,11 @@ impl Coroutine {
     /// - The coroutine's body leaves exactly this `T`.
     /// - It has completed, and the caller owns the result as [`Status`] says.
     pub(crate) unsafe fn take_result<T>(&self) -> Option<std::thread::Result<T>> {
-        let mut result: Option<std::thread::Result<T>> = None;
-        // SAFETY: the caller's promise; the address is that of the right option.
-        unsafe { (self.header().vtable.take_result)(self.0, (&raw mut result).cast()) };
-        result
+        let mut result = MaybeUninit::<std::thread::Result<T>>::uninit();
+        let take = self.header().vtable.take_result;
+        // SAFETY: the caller's promise; the address is that of the right room, which is filled if
+        // it says so.
+        unsafe { take(self.0, result.as_mut_ptr().cast()).then(|| result.assume_init()) }
     }
 }
 
