@@ -95,9 +95,11 @@ fn runtimes_leave_nothing_behind() {
     }
     let after = settled(threads);
     assert_eq!((after.threads, after.fds), (threads, before.fds));
-    // The allocator may split or join a mapping of its own.
+    // The allocator may split or join a mapping of its own; AddressSanitizer's adds some now and
+    // then. A runtime that leaves one behind would leave 200.
+    const OWN: usize = if cfg!(feature = "sanitizer") { 64 } else { 4 };
     assert!(
-        after.mappings <= before.mappings + 4,
+        after.mappings <= before.mappings + OWN,
         "mappings grew from {} to {} in 200 runtimes",
         before.mappings,
         after.mappings

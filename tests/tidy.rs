@@ -38,6 +38,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "src/protocol/park_word.rs",
     "src/protocol/readiness.rs",
     "src/protocol/status.rs",
+    "src/protocol/token.rs",
     "src/sched/machine/ending.rs",
     "src/sched/machine/mod.rs",
     "src/sched/machine/sleeping.rs",

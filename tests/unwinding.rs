@@ -1,5 +1,6 @@
 //! Destructors that park, yield or join while their coroutine unwinds: nobody else notices.
 
+use std::io::{ErrorKind, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -257,6 +258,118 @@ fn while_the_runtime_is_dropped() {
         drop(runtime);
         assert_eq!(count.load(Ordering::Relaxed), 300);
         assert!(!panicking());
+    });
+}
+
+/// Two ends of a connection, and a thread that answers each byte with the next one, once it is told
+/// to.
+fn answered() -> (pirn::net::TcpStream, mpsc::Sender<()>, std::thread::JoinHandle<()>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let (go, told) = mpsc::channel();
+    let peer = std::thread::spawn(move || {
+        let mut stream = listener.accept().unwrap().0;
+        let mut byte = [0];
+        while stream.read(&mut byte).unwrap() == 1 {
+            told.recv().unwrap();
+            stream.write_all(&[byte[0] + 1]).unwrap();
+        }
+    });
+    (pirn::net::TcpStream::connect(addr).unwrap(), go, peer)
+}
+
+/// The stop finds coroutines whose destructors wait for a socket: in the middle of a panic, and
+/// while they drop a result that nobody claimed. It must interrupt none of them, and those that
+/// begin to unwind because of it can use sockets as well.
+#[test]
+fn sockets_in_destructors_outlast_the_stop() {
+    /// Asks over its connection when it is dropped.
+    struct Asks(pirn::net::TcpStream, mpsc::Sender<()>, Arc<AtomicUsize>);
+
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            let mut byte = [1];
+            self.1.send(()).unwrap();
+            for expected in [2, 3, 4] {
+                self.0.write_all(&byte).unwrap();
+                self.0.read_exact(&mut byte).unwrap();
+                assert_eq!(byte, [expected]);
+            }
+            // Nobody answers this time: a timeout is one here, too.
+            self.0.set_read_timeout(Some(Duration::from_millis(2))).unwrap();
+            assert_eq!(self.0.read(&mut byte).unwrap_err().kind(), ErrorKind::WouldBlock);
+            self.2.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Tells of the stop: the first thing that its coroutine does when it is cancelled.
+    struct Witness(mpsc::Sender<()>);
+
+    impl Drop for Witness {
+        fn drop(&mut self) {
+            self.0.send(()).unwrap();
+        }
+    }
+
+    on_workers(|runtime| {
+        let count = Arc::new(AtomicUsize::new(0));
+        let (sent, asking) = mpsc::channel();
+        let mut peers = Vec::new();
+        for number in 0..12 {
+            let (stream, go, peer) = answered();
+            peers.push((go, peer));
+            let asks = Asks(stream, sent.clone(), count.clone());
+            let (ready, unclaimed) = (sent.clone(), Arc::new(AtomicBool::new(false)));
+            let given_up = unclaimed.clone();
+            drop(runtime.spawn(move || match number % 3 {
+                0 => {
+                    let _asks = asks;
+                    resume_unwind(Box::new("asks in an ordinary panic"))
+                }
+                1 => {
+                    while !given_up.load(Ordering::Acquire) {
+                        pirn::thread::yield_now();
+                    }
+                    Some(asks)
+                }
+                _ => {
+                    ready.send(()).unwrap();
+                    pirn::thread::park();
+                    drop(asks);
+                    None
+                }
+            }));
+            unclaimed.store(true, Ordering::Release);
+        }
+        // Eight wait for an answer in a destructor, four are parked and will be cancelled.
+        (0..12).for_each(|_| asking.recv().unwrap());
+        let (stops, stopping) = mpsc::channel();
+        let mut witnesses = Vec::new();
+        for _ in 0..16 {
+            let stops = stops.clone();
+            let spread = pirn::thread::Placement::Spread;
+            let (started, starts) = mpsc::channel();
+            runtime.run(|| {
+                let builder = pirn::thread::Builder::new().placement(spread);
+                let witness = builder.spawn(move || {
+                    let _witness = Witness(stops);
+                    started.send(()).unwrap();
+                    pirn::thread::park();
+                });
+                witnesses.push(witness.unwrap());
+            });
+            starts.recv().unwrap();
+        }
+        let stopper = std::thread::spawn(move || drop(runtime));
+        // Wherever they live, somebody there has been cancelled: then the others have been, too.
+        (0..16).for_each(|_| stopping.recv().unwrap());
+        for (go, _) in &peers {
+            (0..3).for_each(|_| go.send(()).unwrap());
+        }
+        stopper.join().unwrap();
+        assert_eq!(count.load(Ordering::Relaxed), 12);
+        drop(witnesses);
+        peers.into_iter().for_each(|(_, peer)| peer.join().unwrap());
     });
 }
 

@@ -156,14 +156,25 @@ pub(crate) unsafe fn entry(header: NonNull<Header>, suspender: Suspender) {
 }
 
 /// Runs a body, or only drops it if its coroutine was cancelled before it began.
-pub(super) fn run<F: FnOnce() -> T, T>(header: &Header, body: F) -> std::thread::Result<T> {
+///
+/// A pointer to it, since a debug build copies what is passed by value at each step of the way.
+///
+/// # Safety
+///
+/// The body is moved out from behind the pointer.
+pub(super) unsafe fn run<F: FnOnce() -> T, T>(
+    header: &Header,
+    body: *const F,
+) -> std::thread::Result<T> {
     if header.status.is_cancelled() {
-        let dropped =
-            panic::catch_unwind(AssertUnwindSafe(|| shielded(Some(header), || drop(body))));
+        // SAFETY: the caller gives the body away, and it is read once, here or below.
+        let drop_body = || shielded(Some(header), || drop(unsafe { body.read() }));
+        let dropped = panic::catch_unwind(AssertUnwindSafe(drop_body));
         let cancelled: Box<dyn Any + Send> = Box::new(Cancelled { _private: () });
         return Err(dropped.err().unwrap_or(cancelled));
     }
-    panic::catch_unwind(AssertUnwindSafe(body))
+    // SAFETY: as above.
+    panic::catch_unwind(AssertUnwindSafe(|| unsafe { body.read() }()))
 }
 
 /// Publishes completion; `discard` drops the result if nobody is left to ask for it. Whether it

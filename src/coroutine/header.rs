@@ -19,7 +19,7 @@ use crate::sched::Processor;
 use crate::stack::Class;
 use crate::timers::TimerKey;
 use std::cell::{Cell, UnsafeCell};
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -78,8 +78,9 @@ pub(crate) struct Resident {
 pub(crate) struct Vtable {
     /// Runs the closure on the coroutine's own stack and stores or drops what comes of it.
     run: unsafe fn(NonNull<Header>),
-    /// Moves the result into the `Option<std::thread::Result<T>>` at the address given.
-    take_result: unsafe fn(NonNull<Header>, *mut ()),
+    /// Moves the result, if it is there, into the room for a `std::thread::Result<T>` at the address
+    /// given.
+    take_result: unsafe fn(NonNull<Header>, *mut ()) -> bool,
     /// Frees the allocation, whose stage holds nothing any more.
     dealloc: unsafe fn(NonNull<Header>),
 }
@@ -117,15 +118,16 @@ impl<T, F: FnOnce() -> T> Frame<F, T> {
         let frame = header.cast::<Self>();
         // SAFETY: the scheduler's reference keeps the frame alive until this function returns.
         let frame = unsafe { frame.as_ref() };
+        let stage = frame.stage.get();
         // SAFETY: until completion is published, the stage belongs to the running coroutine.
-        let stage = unsafe { &mut *frame.stage.get() };
-        let Stage::Closure(body) = std::mem::replace(stage, Stage::Empty) else {
+        let Stage::Closure(body) = (unsafe { &*stage }) else {
             unreachable!("a coroutine runs once");
         };
-        let result = execution::run(&frame.header, body);
+        // SAFETY: the closure is taken from here, and what is left is overwritten below.
+        let result = unsafe { execution::run(&frame.header, ptr::from_ref(body)) };
         let panicked = result.is_err();
-        *stage = Stage::Result(result);
-        let stage = frame.stage.get();
+        // SAFETY: as above; what the stage held has been moved out.
+        unsafe { stage.write(Stage::Result(result)) };
         // SAFETY: the coroutine runs, on its home.
         if unsafe { frame.header.resident() }.has_locals() {
             execution::end_locals(&frame.header, || {
@@ -142,15 +144,17 @@ impl<T, F: FnOnce() -> T> Frame<F, T> {
         }
     }
 
-    unsafe fn take_result(header: NonNull<Header>, out: *mut ()) {
+    unsafe fn take_result(header: NonNull<Header>, out: *mut ()) -> bool {
+        // SAFETY: the caller's reference keeps the frame alive.
+        let stage = unsafe { header.cast::<Self>().as_ref() }.stage.get();
         // SAFETY: the caller owns the result, and with it the stage.
-        let stage = unsafe { &mut *header.cast::<Self>().as_ref().stage.get() };
-        let result = match std::mem::replace(stage, Stage::Empty) {
-            Stage::Result(result) => Some(result),
-            _ => None,
-        };
-        // SAFETY: the caller passes the address of an option of the result.
-        unsafe { *out.cast::<Option<std::thread::Result<T>>>() = result };
+        let Stage::Result(result) = (unsafe { &*stage }) else { return false };
+        // SAFETY: the caller passes the address of room for the result, which is left here no more.
+        unsafe {
+            out.cast::<std::thread::Result<T>>().copy_from_nonoverlapping(result, 1);
+            stage.write(Stage::Empty);
+        }
+        true
     }
 
     unsafe fn dealloc(header: NonNull<Header>) {
@@ -172,41 +176,44 @@ unsafe impl Sync for Coroutine {}
 impl Coroutine {
     /// A coroutine that has not started: the scheduler's reference and the handle's.
     pub(crate) fn new<F: FnOnce() -> T, T>(seed: Seed, body: F) -> (Coroutine, Coroutine) {
-        // Written in place: a frame on the stack would be copied.
-        let mut frame = Box::new(std::mem::MaybeUninit::<Frame<F, T>>::uninit());
-        frame.write(Frame {
-            header: Header {
-                park: ParkWord::new(),
-                status: Status::new(),
-                home: AtomicPtr::new(ptr::null_mut()),
-                vtable: const { &Frame::<F, T>::VTABLE },
-                resident: Resident {
-                    switch: UnsafeCell::new(None),
-                    suspender: Cell::new(None),
-                    outcome: Cell::new(Outcome::Woken),
-                    reason: Cell::new(WaitReason::None),
-                    class: seed.class,
-                    deadline: Cell::new(u64::MAX),
-                    timer: Cell::new(None),
-                    previous: Cell::new(ptr::null()),
-                    next: Cell::new(ptr::null()),
-                    local: seed.local,
-                    migrating: seed.migrating,
-                    shielded: Cell::new(false),
-                    told: Cell::new(false),
-                    locals: Cell::new(None),
-                },
-                link: AtomicPtr::new(ptr::null_mut()),
-                token: Token::new(),
-                joiner: UnsafeCell::new(None),
-                id: seed.id,
-                spawned_at: seed.spawned_at,
-                name: seed.name,
-                scope: seed.scope,
+        // Written in place, part by part: what is put together on the stack is copied, and in a debug
+        // build once for each function that it goes through.
+        let frame = Box::leak(Box::<Frame<F, T>>::new_uninit()).as_mut_ptr();
+        let header = Header {
+            park: ParkWord::new(),
+            status: Status::new(),
+            home: AtomicPtr::new(ptr::null_mut()),
+            vtable: const { &Frame::<F, T>::VTABLE },
+            resident: Resident {
+                switch: UnsafeCell::new(None),
+                suspender: Cell::new(None),
+                outcome: Cell::new(Outcome::Woken),
+                reason: Cell::new(WaitReason::None),
+                class: seed.class,
+                deadline: Cell::new(u64::MAX),
+                timer: Cell::new(None),
+                previous: Cell::new(ptr::null()),
+                next: Cell::new(ptr::null()),
+                local: seed.local,
+                migrating: seed.migrating,
+                shielded: Cell::new(false),
+                told: Cell::new(false),
+                locals: Cell::new(None),
             },
-            stage: UnsafeCell::new(Stage::<F, T>::Closure(body)),
-        });
-        let header = NonNull::from(Box::leak(frame)).cast::<Header>();
+            link: AtomicPtr::new(ptr::null_mut()),
+            token: Token::new(),
+            joiner: UnsafeCell::new(None),
+            id: seed.id,
+            spawned_at: seed.spawned_at,
+            name: seed.name,
+            scope: seed.scope,
+        };
+        // SAFETY: the frame is this function's own, and large enough for its parts.
+        unsafe {
+            (&raw mut (*frame).header).write(header);
+            (&raw mut (*frame).stage).write(UnsafeCell::new(Stage::Closure(body)));
+        }
+        let header = NonNull::new(frame).expect("a box is not null").cast::<Header>();
         (Coroutine(header), Coroutine(header))
     }
 
@@ -252,10 +259,11 @@ impl Coroutine {
     /// - The coroutine's body leaves exactly this `T`.
     /// - It has completed, and the caller owns the result as [`Status`] says.
     pub(crate) unsafe fn take_result<T>(&self) -> Option<std::thread::Result<T>> {
-        let mut result: Option<std::thread::Result<T>> = None;
-        // SAFETY: the caller's promise; the address is that of the right option.
-        unsafe { (self.header().vtable.take_result)(self.0, (&raw mut result).cast()) };
-        result
+        let mut result = MaybeUninit::<std::thread::Result<T>>::uninit();
+        let take = self.header().vtable.take_result;
+        // SAFETY: the caller's promise; the address is that of the right room, which is filled if
+        // it says so.
+        unsafe { take(self.0, result.as_mut_ptr().cast()).then(|| result.assume_init()) }
     }
 }
 

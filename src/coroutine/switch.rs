@@ -83,4 +83,14 @@ impl Suspender {
         // SAFETY: the yielder lives at the base of the stack on which the caller runs.
         unsafe { self.0.as_ref() }.suspend(word);
     }
+
+    /// Runs `f` on the stack of whoever resumed this function, which has more room.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Suspender::suspend`]; and `f` does not suspend.
+    pub(crate) unsafe fn on_parent_stack(self, f: impl FnOnce() + Send) {
+        // SAFETY: the yielder lives at the base of the stack on which the caller runs.
+        unsafe { self.0.as_ref() }.on_parent_stack(f);
+    }
 }

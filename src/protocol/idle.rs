@@ -39,12 +39,20 @@ impl Idle {
     #[must_use = "somebody must be woken"]
     pub(crate) fn claim_wake(&self) -> bool {
         fence(Ordering::SeqCst);
-        let word = self.0.load(Ordering::Relaxed);
-        (SLEEPER..SEARCHER).contains(&word)
-            && self
-                .0
-                .compare_exchange(word, word + SEARCHER, Ordering::AcqRel, Ordering::Relaxed)
-                .is_ok()
+        let mut word = self.0.load(Ordering::Relaxed);
+        // Again if it changed: a sleeper that has left says nothing about the others.
+        while (SLEEPER..SEARCHER).contains(&word) {
+            match self.0.compare_exchange_weak(
+                word,
+                word + SEARCHER,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => return true,
+                Err(now) => word = now,
+            }
+        }
+        false
     }
 
     /// A machine begins to search on its own account. `false`: enough others do (half of those
@@ -104,95 +112,120 @@ mod models {
     use super::*;
     use crate::protocol::signal::Signal;
     use crate::protocol::sleep::{Sleep, Wakeup};
-    use loom::sync::{Arc, Mutex};
+    use loom::sync::Arc;
 
+    /// Machines, and a queue that orders no memory, so that the fences have to.
     struct Shared {
         idle: Idle,
-        sleep: Sleep,
-        queue: Mutex<usize>,
-        signal: Signal,
+        queue: AtomicUsize,
+        machines: Vec<(Sleep, Signal)>,
     }
 
     impl Shared {
+        fn new(machines: usize) -> Arc<Shared> {
+            Arc::new(Shared {
+                idle: Idle::new(),
+                queue: AtomicUsize::new(0),
+                machines: (0..machines).map(|_| (Sleep::new(), Signal::new())).collect(),
+            })
+        }
+
         fn submit(&self) {
-            *self.queue.lock().unwrap() += 1;
-            if self.idle.claim_wake() {
-                if self.sleep.wake_to_search() {
-                    self.signal.notify();
-                } else {
-                    self.idle.stop_searching();
+            self.queue.fetch_add(1, Ordering::Relaxed);
+            self.wake();
+        }
+
+        fn wake(&self) {
+            if !self.idle.claim_wake() {
+                return;
+            }
+            for (sleep, signal) in &self.machines {
+                if sleep.wake_to_search() {
+                    return signal.notify();
                 }
             }
+            self.idle.stop_searching();
         }
 
         fn take(&self) -> bool {
-            let mut queue = self.queue.lock().unwrap();
-            let some = *queue > 0;
-            *queue -= some as usize;
-            some
+            let mut some = self.queue.load(Ordering::Relaxed);
+            while some > 0 {
+                let (order, less) = (Ordering::Relaxed, some - 1);
+                match self.queue.compare_exchange_weak(some, less, order, order) {
+                    Ok(_) => return true,
+                    Err(now) => some = now,
+                }
+            }
+            false
         }
 
-        /// One machine's way to sleep, up to the point where it has found work.
-        fn find_work(&self) {
-            let mut searching = self.idle.try_search(2);
-            loop {
-                if self.take() {
-                    if searching {
-                        self.idle.stop_searching();
-                    }
-                    return;
-                }
-                self.sleep.prepare();
+        fn is_left(&self) -> bool {
+            self.queue.load(Ordering::Relaxed) > 0
+        }
+
+        /// One machine's way to work that is there or comes, by way of sleep if need be. Without
+        /// the right to search it looks at the queue as it would at the global one.
+        fn find_work(&self, machine: usize, mut searching: bool) {
+            let (sleep, signal) = &self.machines[machine];
+            while !self.take() {
+                sleep.prepare();
                 self.idle.begin_sleep();
                 if searching {
                     self.idle.stop_searching();
                     searching = false;
                 }
-                if *self.queue.lock().unwrap() == 0 {
-                    self.signal.wait();
+                if !self.is_left() {
+                    signal.wait();
                 }
                 self.idle.end_sleep();
-                if self.sleep.end() == Wakeup::Searcher {
+                if sleep.end() == Wakeup::Searcher {
                     searching = true;
                 }
+            }
+            // The last searcher wakes the next, and so does one who leaves something in the queue
+            // without having searched.
+            let more = if searching { self.idle.stop_searching() } else { self.is_left() };
+            if more {
+                self.wake();
             }
         }
     }
 
-    /// A submission meets a machine that gives up its search: the machine sees the work, or the
-    /// submitter sees the sleeper.
-    #[test]
-    fn work_is_found() {
-        loom::model(|| {
-            let shared = Arc::new(Shared {
-                idle: Idle::new(),
-                sleep: Sleep::new(),
-                queue: Mutex::new(0),
-                signal: Signal::new(),
-            });
+    /// A submission meets a machine that gives up its search, or that was not allowed one: the
+    /// machine sees the work, or the submitter sees the sleeper.
+    fn work_is_found_by_one(searches: bool) {
+        loom::model(move || {
+            let shared = Shared::new(1);
             let submitter = {
                 let shared = shared.clone();
                 loom::thread::spawn(move || shared.submit())
             };
-            shared.find_work();
+            let searching = searches && shared.idle.try_search(2);
+            assert_eq!(searching, searches);
+            shared.find_work(0, searching);
             submitter.join().unwrap();
             assert_eq!(shared.idle.searching(), 0);
             assert_eq!(shared.idle.sleepers(), 0);
         });
     }
 
+    #[test]
+    fn work_is_found_by_a_searcher() {
+        work_is_found_by_one(true);
+    }
+
+    #[test]
+    fn work_is_found_without_a_search() {
+        work_is_found_by_one(false);
+    }
+
     /// Two submissions and one machine that is awake at first: both are found.
     #[test]
     fn a_burst_is_found() {
         let mut model = loom::model::Builder::new();
-        model.preemption_bound = Some(2);
+        model.preemption_bound = Some(3);
         model.check(|| {
-            let shared = Arc::new(Shared {
-                idle: Idle::new(),
-                sleep: Sleep::new(),
-                queue: Mutex::new(0),
-                signal: Signal::new(),
-            });
+            let shared = Shared::new(1);
             let submitter = {
                 let shared = shared.clone();
                 loom::thread::spawn(move || {
@@ -200,8 +233,66 @@ mod models {
                     shared.submit();
                 })
             };
-            shared.find_work();
-            shared.find_work();
+            shared.find_work(0, shared.idle.try_search(2));
+            shared.find_work(0, false);
+            submitter.join().unwrap();
+        });
+    }
+
+    /// Two submissions, of which each keeps a machine busy: the second machine is woken by the
+    /// submitter, or by the first one when it has ceased to search.
+    #[test]
+    fn each_wake_pays_for_the_next() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(2);
+        model.check(|| {
+            let shared = Shared::new(2);
+            let other = {
+                let shared = shared.clone();
+                loom::thread::spawn(move || shared.find_work(1, false))
+            };
+            let submitter = {
+                let shared = shared.clone();
+                loom::thread::spawn(move || {
+                    shared.submit();
+                    shared.submit();
+                })
+            };
+            shared.find_work(0, shared.idle.try_search(2));
+            submitter.join().unwrap();
+            other.join().unwrap();
+            assert_eq!(shared.idle.searching(), 0);
+            assert_eq!(shared.idle.sleepers(), 0);
+        });
+    }
+
+    /// One sleeper wakes by itself and is busy from then on, while a submitter is about to wake
+    /// somebody: it finds the other sleeper.
+    #[test]
+    fn a_sleeper_that_leaves_does_not_cover_another() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(|| {
+            let shared = Shared::new(2);
+            let leaves = {
+                let shared = shared.clone();
+                loom::thread::spawn(move || {
+                    let sleep = &shared.machines[0].0;
+                    sleep.prepare();
+                    shared.idle.begin_sleep();
+                    // An event of its own.
+                    shared.idle.end_sleep();
+                    if sleep.end() == Wakeup::Searcher && shared.idle.stop_searching() {
+                        shared.wake();
+                    }
+                })
+            };
+            let submitter = {
+                let shared = shared.clone();
+                loom::thread::spawn(move || shared.submit())
+            };
+            shared.find_work(1, false);
+            leaves.join().unwrap();
             submitter.join().unwrap();
         });
     }

@@ -145,20 +145,53 @@ mod models {
         });
     }
 
-    /// What the owner wrote before it parked is seen by the claimant; what the claimant wrote is
-    /// seen by the owner once it sees the wait claimed.
-    #[test]
-    fn claim_orders_memory() {
-        loom::model(|| {
+    /// What the owner wrote before it parked is seen by the claimant. Nothing but the word orders
+    /// the two.
+    fn orders_memory(claim: impl Fn(&ParkWord) -> bool + Copy + Send + Sync + 'static) {
+        loom::model(move || {
             let word = Arc::new(ParkWord::new());
             let cell = Arc::new(loom::cell::UnsafeCell::new(0));
-            // SAFETY: the model checks that no two accesses to the cell overlap.
+            let waker = {
+                let (word, cell) = (word.clone(), cell.clone());
+                loom::thread::spawn(move || {
+                    while !claim(&word) {
+                        loom::thread::yield_now();
+                    }
+                    // SAFETY: the model checks that no two accesses to the cell overlap; the owner
+                    // does not touch it while it waits.
+                    cell.with(|value| assert_eq!(unsafe { *value }, 1));
+                })
+            };
+            // SAFETY: as above.
             cell.with_mut(|value| unsafe { *value = 1 });
+            let _wait = word.begin();
+            waker.join().unwrap();
+            assert!(!word.is_waiting());
+        });
+    }
+
+    #[test]
+    fn a_claim_sees_the_owner() {
+        // The first wait has the first number: whoever guesses it needs no other order.
+        orders_memory(|word| word.claim(Seq::from_bits(ONE_SEQ)));
+    }
+
+    #[test]
+    fn a_claim_of_any_wait_sees_the_owner() {
+        orders_memory(ParkWord::claim_current);
+    }
+
+    /// What was done to the waiter before the claim is over when the owner sees its wait claimed.
+    #[test]
+    fn the_owner_sees_its_claimant() {
+        loom::model(|| {
+            let word = Arc::new(ParkWord::new());
+            let cell = Arc::new(loom::cell::UnsafeCell::new(1));
             let seq = word.begin();
             let waker = {
                 let (word, cell) = (word.clone(), cell.clone());
                 loom::thread::spawn(move || {
-                    // SAFETY: as above; the owner does not touch the cell while it waits.
+                    // SAFETY: as above.
                     cell.with(|value| assert_eq!(unsafe { *value }, 1));
                     assert!(word.claim(seq));
                 })
@@ -169,6 +202,24 @@ mod models {
             // SAFETY: as above; the wait has ended.
             cell.with_mut(|value| unsafe { *value = 2 });
             waker.join().unwrap();
+        });
+    }
+
+    /// A late claim of one wait meets the next wait: it must not end it.
+    #[test]
+    fn a_stale_claim_races_the_next_wait() {
+        loom::model(|| {
+            let word = Arc::new(ParkWord::new());
+            let first = word.begin();
+            let late = {
+                let word = word.clone();
+                loom::thread::spawn(move || word.claim(first))
+            };
+            // A timer ends the first wait, unless the waker has.
+            let by_timer = word.claim(first);
+            let second = word.begin();
+            assert!(late.join().unwrap() != by_timer);
+            assert!(word.retract(second), "nobody was told of the second wait");
         });
     }
 }

@@ -97,9 +97,15 @@ mod models {
 
     /// Two wakers push to a machine that is going to sleep: it never sleeps on a full inbox, and
     /// it is signalled at most once.
+    ///
+    /// With three threads that all write to two words, all interleavings are too many: three
+    /// preemptions, one more than are needed for each pair of the three to meet in the middle of
+    /// the pattern. One waker and the machine are looked at without a bound below.
     #[test]
     fn inbox_against_sleep() {
-        loom::model(|| {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(|| {
             let shared = Arc::new((Inbox::new(), Sleep::new(), Signal::new()));
             let wakers: Vec<_> = (0..2)
                 .map(|value| {
@@ -131,6 +137,63 @@ mod models {
             seen += inbox.take_all().count();
             assert_eq!(seen, 2);
             assert_eq!(signals, usize::from(wakeup == Wakeup::Signalled));
+        });
+    }
+
+    /// One waker; the machine's sleep may also be ended by an event of its own. If it learns that
+    /// it has been called, it sees what it was called for.
+    #[test]
+    fn who_was_called_sees_why() {
+        loom::model(|| {
+            let shared = Arc::new((Inbox::new(), Sleep::new(), Signal::new()));
+            let waker = {
+                let shared = shared.clone();
+                loom::thread::spawn(move || {
+                    shared.0.push(Item::new(7));
+                    if shared.1.wake() {
+                        shared.2.notify();
+                    }
+                })
+            };
+            let (inbox, sleep, signal) = &*shared;
+            let mut called = false;
+            for has_event in [true, false] {
+                sleep.prepare();
+                if inbox.is_empty() && !has_event {
+                    signal.wait();
+                }
+                called |= sleep.end() == Wakeup::Signalled;
+                if called {
+                    assert!(!inbox.is_empty(), "called for nothing");
+                }
+                if !inbox.is_empty() {
+                    break;
+                }
+            }
+            assert_eq!(inbox.take_all().count(), 1);
+            waker.join().unwrap();
+        });
+    }
+
+    /// A machine that is picked to search was counted by its waker before it learns of it.
+    #[test]
+    fn who_is_picked_has_been_counted() {
+        loom::model(|| {
+            let shared = Arc::new((AtomicU32::new(0), Sleep::new()));
+            let waker = {
+                let shared = shared.clone();
+                loom::thread::spawn(move || {
+                    shared.0.store(1, Ordering::Relaxed);
+                    shared.1.wake_to_search()
+                })
+            };
+            shared.1.prepare();
+            // An event of its own ends the sleep.
+            let wakeup = shared.1.end();
+            if wakeup == Wakeup::Searcher {
+                assert_eq!(shared.0.load(Ordering::Relaxed), 1);
+            }
+            assert_eq!(waker.join().unwrap(), wakeup == Wakeup::Searcher);
         });
     }
 }

@@ -246,6 +246,10 @@ mod models {
         result: UnsafeCell<Option<u32>>,
         ticket: UnsafeCell<Option<Seq>>,
         joiner: ParkWord,
+        /// Stands for the memory in which the joiner waits.
+        waits: UnsafeCell<()>,
+        /// Stands for the allocation: whoever has a reference reads it, the last one frees it.
+        memory: UnsafeCell<()>,
     }
 
     impl Shared {
@@ -255,7 +259,19 @@ mod models {
                 result: UnsafeCell::new(None),
                 ticket: UnsafeCell::new(None),
                 joiner: ParkWord::new(),
+                waits: UnsafeCell::new(()),
+                memory: UnsafeCell::new(()),
             })
+        }
+
+        /// Drops a reference, and frees if it was the last.
+        fn release(&self, release: impl FnOnce(&Status) -> bool) -> bool {
+            self.memory.with(|_| ());
+            let last = release(&self.status);
+            if last {
+                self.memory.with_mut(|_| ());
+            }
+            last
         }
 
         /// The end of a coroutine's body. Returns whether it dropped the result itself.
@@ -273,6 +289,7 @@ mod models {
                     if joiner {
                         // SAFETY: as above.
                         let seq = self.ticket.with(|cell| unsafe { (*cell).unwrap() });
+                        self.waits.with(|_| ());
                         let _lost_to_a_timeout = !self.joiner.claim(seq);
                     }
                     false
@@ -320,7 +337,8 @@ mod models {
                 let shared = shared.clone();
                 loom::thread::spawn(move || {
                     shared.complete();
-                    assert!(!shared.status.release_completed(), "the handle has the other one");
+                    let last = shared.release(Status::release_completed);
+                    assert!(!last, "the handle has the other one");
                 })
             };
             let seq = shared.joiner.begin();
@@ -344,6 +362,8 @@ mod models {
             } else {
                 assert!(shared.joiner.retract(seq));
             }
+            // The wait is over, and its memory goes.
+            shared.waits.with_mut(|_| ());
             if shared.status.is_complete() {
                 assert_eq!(shared.take(), Some(7));
             } else if shared.status.release_interest() == Released::OwnsResult {
@@ -362,17 +382,101 @@ mod models {
                 let shared = shared.clone();
                 loom::thread::spawn(move || {
                     let dropped = shared.complete();
-                    (dropped, shared.status.release_completed())
+                    (dropped, shared.release(Status::release_completed))
                 })
             };
             let owned = match shared.status.release_interest() {
                 Released::OwnsResult => shared.take().is_some(),
                 Released::BeforeCompletion => false,
             };
-            let last = shared.status.release_ref();
+            let last = shared.release(Status::release_ref);
             let (dropped, body_last) = body.join().unwrap();
             assert!(dropped != owned, "the result is dropped exactly once");
             assert!(last != body_last, "exactly one reference is the last");
+        });
+    }
+
+    /// A joiner that was cancelled gives up the ticket, then the result, then its reference, and
+    /// another handle (a `Thread`) has a third one: what the joiner wrote is behind it when the
+    /// completer, or whoever is last, frees the allocation.
+    #[test]
+    fn the_last_reference_frees() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(|| {
+            let shared = Shared::new();
+            shared.status.acquire_ref();
+            let body = {
+                let shared = shared.clone();
+                loom::thread::spawn(move || {
+                    let dropped = shared.complete();
+                    (dropped, shared.release(Status::release_completed))
+                })
+            };
+            let thread = {
+                let shared = shared.clone();
+                loom::thread::spawn(move || {
+                    let _first = shared.status.cancel();
+                    shared.release(Status::release_ref)
+                })
+            };
+            let owned = match shared.status.release_interest() {
+                Released::OwnsResult => shared.take().is_some(),
+                Released::BeforeCompletion => false,
+            };
+            let mut last = usize::from(shared.release(Status::release_ref));
+            let (dropped, body_last) = body.join().unwrap();
+            last += usize::from(body_last) + usize::from(thread.join().unwrap());
+            assert!(dropped != owned, "the result is dropped exactly once");
+            assert_eq!(last, 1, "exactly one reference is the last");
+        });
+    }
+
+    /// The joiner's wait is ended by a cancellation, and the joiner joins again in a later wait
+    /// (a scope's does): the ticket cell is never written while the completer reads it.
+    #[test]
+    fn a_second_wait_of_the_joiner() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(|| {
+            let shared = Shared::new();
+            let body = {
+                let shared = shared.clone();
+                loom::thread::spawn(move || {
+                    shared.complete();
+                    assert!(!shared.release(Status::release_completed));
+                })
+            };
+            for round in 0..2 {
+                if shared.status.is_complete() {
+                    break;
+                }
+                let seq = shared.joiner.begin();
+                // SAFETY: as above.
+                shared.ticket.with_mut(|cell| unsafe { *cell = Some(seq) });
+                if !shared.status.publish_joiner() {
+                    assert!(shared.joiner.retract(seq));
+                    break;
+                }
+                if round == 0 && shared.joiner.claim(seq) {
+                    // The cancellation was faster than the completer.
+                    if !shared.status.retract_joiner() {
+                        while !shared.status.is_joiner_released() {
+                            loom::thread::yield_now();
+                        }
+                    }
+                    shared.waits.with_mut(|_| ());
+                    continue;
+                }
+                while shared.joiner.is_waiting() {
+                    loom::thread::yield_now();
+                }
+                assert!(shared.status.is_complete());
+                break;
+            }
+            assert!(shared.status.is_complete());
+            assert_eq!(shared.take(), Some(7));
+            body.join().unwrap();
         });
     }
 }

@@ -53,6 +53,7 @@ impl Token {
 }
 
 #[cfg(all(test, loom))]
+#[expect(unsafe_code, reason = "loom cells are read and written through raw pointers")]
 mod models {
     use super::*;
     use crate::protocol::park_word::ParkWord;
@@ -115,6 +116,52 @@ mod models {
             unparker.join().unwrap();
             got |= token.consume();
             assert!(got, "the token was lost");
+        });
+    }
+
+    /// What the unparker wrote before is seen by the `park` that takes the token, and what the
+    /// owner wrote before it published its wait is seen by the unparker that finds it.
+    #[test]
+    fn a_token_orders_memory() {
+        loom::model(|| {
+            let shared = Arc::new((
+                Token::new(),
+                ParkWord::new(),
+                loom::cell::UnsafeCell::new(0),
+                loom::cell::UnsafeCell::new(0),
+            ));
+            let unparker = {
+                let shared = shared.clone();
+                loom::thread::spawn(move || {
+                    let (token, word, to_owner, from_owner) = &*shared;
+                    // SAFETY: the model checks that no two accesses to a cell overlap.
+                    to_owner.with_mut(|value| unsafe { *value = 7 });
+                    if let Some(wait) = token.give() {
+                        // SAFETY: as above.
+                        from_owner.with(|value| assert_eq!(unsafe { *value }, 9));
+                        assert!(word.claim(wait));
+                    }
+                })
+            };
+            let (token, word, to_owner, from_owner) = &*shared;
+            // SAFETY: as above.
+            from_owner.with_mut(|value| unsafe { *value = 9 });
+            let seq = word.begin();
+            if !token.publish(seq) {
+                assert!(word.retract(seq));
+            }
+            // Whoever resumes the owner orders more; here nothing does but the token.
+            while !token.consume() {
+                let again = word.begin();
+                if token.publish(again) {
+                    loom::thread::yield_now();
+                } else {
+                    assert!(word.retract(again));
+                }
+            }
+            // SAFETY: as above.
+            to_owner.with(|value| assert_eq!(unsafe { *value }, 7));
+            unparker.join().unwrap();
         });
     }
 }

@@ -72,6 +72,12 @@ impl Cache {
         }
     }
 
+    /// Whether the next credit is at hand.
+    #[inline]
+    pub(crate) fn has_credit(&self, class: Class) -> bool {
+        self.shelves[class as usize].credits > 0
+    }
+
     /// Gives a credit back: an unused one, or one whose stack was given back before.
     #[inline]
     pub(crate) fn uncredit(&mut self, class: Class) {

@@ -1,11 +1,12 @@
 //! What the tests of this module share.
 
-#![expect(unsafe_code, reason = "tells corosensei about stacks")]
+#![expect(unsafe_code, reason = "tells corosensei about stacks, and asks the system for its clock")]
 
 use std::env;
 use std::fs;
 use std::process::{Command, ExitStatus};
 use std::sync::Arc;
+use std::time::Duration;
 
 use corosensei::stack::StackPointer;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
@@ -90,6 +91,15 @@ pub(super) fn descend(bytes: usize) {
     }
     let here = std::hint::black_box(0_u8);
     down_to((&raw const here).addr() - bytes);
+}
+
+/// The processor's time that the calling thread has had.
+pub(super) fn thread_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes one `timespec`.
+    let answer = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    assert_eq!(answer, 0);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// A line of `/proc/self/status`, in KiB.

@@ -129,10 +129,14 @@ impl Builder {
         let count = scope.count();
         count.one_more();
         spawn.scope = Some(count.clone());
-        // SAFETY: closure and result are `Send`, and the scope waits until the coroutine, which it
-        // counts, has dropped what it borrows.
-        let spawned =
-            runtime::with_current_or_default(|runtime| unsafe { sched::spawn(runtime, spawn, f) });
+        // Closure and result are `Send`, and the scope waits until the coroutine, which it counts,
+        // has dropped what it borrows.
+        let mut f = Some(f);
+        let spawned = runtime::with_current_or_default(|runtime| {
+            let f = f.take().expect("called once");
+            // SAFETY: as said above.
+            unsafe { sched::spawn(runtime, spawn, f) }
+        });
         match spawned {
             Ok(coroutine) => Ok(ScopedJoinHandle::new(JoinInner::new(coroutine))),
             Err(error) => {
@@ -186,8 +190,13 @@ impl Builder {
         T: Send,
     {
         let spawned_at = Location::caller();
-        // SAFETY: the caller's promise.
-        runtime::with_current_or_default(|runtime| unsafe { self.spawn_at(runtime, spawned_at, f) })
+        // By reference, since a debug build copies what a closure owns wherever the closure goes.
+        let mut f = Some(f);
+        runtime::with_current_or_default(|runtime| {
+            let f = f.take().expect("called once");
+            // SAFETY: the caller's promise.
+            unsafe { self.spawn_at(runtime, spawned_at, f) }
+        })
     }
 
     /// Spawns in a given runtime.

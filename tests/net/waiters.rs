@@ -147,6 +147,39 @@ fn ten_acceptors_get_a_connection_at_a_time() {
     });
 }
 
+/// Ten connections are there before the only worker can look: one event, of which one waiter
+/// learns, and who is served wakes the next.
+#[test]
+fn one_edge_serves_ten_acceptors() {
+    guarded("one_edge_serves_ten_acceptors", || {
+        let (listener, addr) = bind(([127, 0, 0, 1], 0).into());
+        let listener = Arc::new(listener);
+        let mut accepted = runtime(1).run(|| {
+            let acceptors: Vec<_> = (0..10)
+                .map(|_| {
+                    let listener = listener.clone();
+                    pirn::spawn(move || listener.accept().unwrap().1)
+                })
+                .collect();
+            // On a single worker, each of them has met an empty queue and waits.
+            (0..50).for_each(|_| pirn::thread::yield_now());
+            assert!(acceptors.iter().all(|acceptor| !acceptor.is_finished()));
+            // This blocks the worker, on purpose.
+            let clients = std::thread::spawn(move || {
+                (0..10).map(|_| std::net::TcpStream::connect(addr).unwrap()).collect::<Vec<_>>()
+            });
+            let clients = clients.join().unwrap();
+            let accepted = acceptors.into_iter().map(|acceptor| acceptor.join().unwrap());
+            let accepted: Vec<_> = accepted.collect();
+            drop(clients);
+            accepted
+        });
+        accepted.sort_unstable();
+        accepted.dedup();
+        assert_eq!(accepted.len(), 10);
+    });
+}
+
 /// Ten bytes in one write make one edge: who is served wakes the next.
 #[test]
 fn one_edge_serves_ten_readers() {

@@ -361,9 +361,46 @@ impl Machine {
 
     /// Queues a migrating coroutine, here but for anyone to take.
     pub(super) fn requeue(&self, coroutine: Coroutine) {
-        self.runq.push(coroutine);
+        self.enqueue(coroutine);
         if self.shared.idle.sleepers() > 0 && self.shared.idle.searching() == 0 {
             self.shared.wake_searcher();
+        }
+    }
+
+    /// Puts what anyone may take into the run queue.
+    fn enqueue(&self, coroutine: Coroutine) {
+        /// No deque that is shorter grows: the smallest buffer of crossbeam's.
+        const ROOM: usize = 64;
+
+        if self.runq.len() < ROOM {
+            return self.runq.push(coroutine);
+        }
+        // A deque that grows retires its buffer, and a debug build moves what crossbeam keeps of
+        // such buffers by value, 30 KiB deep.
+        let mut coroutine = Some(coroutine);
+        self.on_own_stack(|| coroutine.take().into_iter().for_each(|c| self.runq.push(c)));
+    }
+
+    /// Runs on the machine's own stack what needs more than a small coroutine may have left. `f`
+    /// does not park.
+    fn on_own_stack(&self, f: impl FnMut()) {
+        struct Here<F>(F);
+        // SAFETY: it goes to another stack of the same thread.
+        unsafe impl<F> Send for Here<F> {}
+        impl<F: FnMut()> Here<F> {
+            fn call(&mut self) {
+                (self.0)();
+            }
+        }
+
+        let mut here = Here(f);
+        let running = self.current.get();
+        // SAFETY: the running coroutine is alive, and this is its home.
+        let resident = running.as_ref().map(|header| unsafe { header.as_ref().resident() });
+        match resident.and_then(|resident| resident.suspender.get()) {
+            // SAFETY: the caller runs on that coroutine's stack, and `f` does not suspend.
+            Some(suspender) => unsafe { suspender.on_parent_stack(|| here.call()) },
+            None => here.call(),
         }
     }
 
@@ -381,7 +418,7 @@ impl Machine {
         }
         match self.processor.put_next_start(coroutine) {
             Some(before) => {
-                self.runq.push(before);
+                self.enqueue(before);
                 self.patience.set(0);
             }
             None if self.patience.get() > 0 => {
@@ -401,7 +438,14 @@ impl Machine {
     /// Reserves what a coroutine of this class will need to start.
     #[inline]
     pub(super) fn credit(&self, class: crate::stack::Class) -> std::io::Result<()> {
-        self.cache.borrow_mut().credit(class)
+        let mut cache = self.cache.borrow_mut();
+        if cache.has_credit(class) {
+            return cache.credit(class);
+        }
+        // Leads to system calls with long lists of guards.
+        let mut credited = Ok(());
+        self.on_own_stack(|| credited = cache.credit(class));
+        credited
     }
 
     #[inline]

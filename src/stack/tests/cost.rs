@@ -3,16 +3,15 @@
 
 use std::hint::black_box;
 use std::ptr;
-use std::time::Instant;
 
-use crate::stack::test_util::{descend, drain, fill, run, stacks, strategies};
+use crate::stack::test_util::{descend, drain, fill, run, stacks, strategies, thread_time};
 use crate::stack::{Cache, Class, GuardStrategy, Trim};
 
-/// Nanoseconds that one of `count` takes.
+/// Nanoseconds that one of `count` takes, without those in which other threads had the processor.
 fn each(count: usize, what: impl FnOnce()) -> f64 {
-    let start = Instant::now();
+    let start = thread_time();
     what();
-    start.elapsed().as_nanos() as f64 / count as f64
+    (thread_time() - start).as_nanos() as f64 / count as f64
 }
 
 /// The same, of the best of twenty rounds: other load on the machine spoils a few, not all.

@@ -24,6 +24,8 @@ fn who_may_go_where() {
 
 #[test]
 fn all_of_every_size_can_be_used() {
+    // For the frames around the descent, which AddressSanitizer surrounds with red zones.
+    const FRAMES: usize = if cfg!(feature = "sanitizer") { 8192 } else { 4096 };
     for strategy in strategies() {
         let stacks = stacks(strategy);
         let mut cache = Cache::new(stacks.clone());
@@ -37,7 +39,7 @@ fn all_of_every_size_can_be_used() {
                 assert!(stack.base().get().is_multiple_of(64));
                 let room = stack.base().get() - stack.limit().get() - GUARD;
                 assert!(room >= class.usable() && room < class.size());
-                back.push(run(stack, move || descend(class.usable() - 4096)));
+                back.push(run(stack, move || descend(class.usable() - FRAMES)));
             }
             drain(&mut cache, back);
         }
