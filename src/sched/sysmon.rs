@@ -251,7 +251,7 @@ impl Watcher {
             };
             processor.watch.stuck.store(stuck, Ordering::Relaxed);
             self.nudge(processor, now);
-            waiting |= processor.has_stealable() && (stuck || stuck_for > Duration::ZERO);
+            waiting |= stuck_for > Duration::ZERO && processor.has_stealable();
             if !stuck {
                 able += 1;
                 continue;
@@ -307,7 +307,7 @@ impl Watcher {
 
     /// Whether a machine that has been in one coroutine for so long is stuck there.
     fn is_stuck(&mut self, processor: &Processor, stuck_for: Duration) -> bool {
-        if stuck_for.is_zero() {
+        if stuck_for.is_zero() || processor.watch.running_id.load(Ordering::Relaxed) == 0 {
             return false;
         }
         let Some(seen) = self.seen.get_mut(&processor.number) else { return false };
@@ -357,7 +357,7 @@ impl Watcher {
             waiting: watch.ready.load(Ordering::Relaxed) + in_inbox,
             block_in_place: processor.activity() == Activity::BlockInPlace,
         };
-        if watch.schedules.load(Ordering::Relaxed) == seen.schedules {
+        if coroutine != 0 && watch.schedules.load(Ordering::Relaxed) == seen.schedules {
             on_stall(&stall);
         }
     }
