@@ -11,7 +11,7 @@
 //! what has not started, and if no worker is free starts a surplus machine. What lives on the
 //! stuck machine waits for it; the stall watch says so.
 
-use crate::coroutine::Header;
+use crate::coroutine::{Header, contained};
 use crate::sched::processor::{Activity, Processor};
 use crate::sched::shared::{Shared, Stall};
 use crate::stack::{self, Trim};
@@ -358,7 +358,8 @@ impl Watcher {
             block_in_place: processor.activity() == Activity::BlockInPlace,
         };
         if coroutine != 0 && watch.schedules.load(Ordering::Relaxed) == seen.schedules {
-            on_stall(&stall);
+            // The watch goes on, whatever its user's code does.
+            contained(|| on_stall(&stall));
         }
     }
 }
