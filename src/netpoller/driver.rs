@@ -129,7 +129,7 @@ fn tell(slot: &Slot, side: Side, everyone: bool) {
     }
 }
 
-fn wake_all(slot: &Slot, side: Side) {
+pub(super) fn wake_all(slot: &Slot, side: Side) {
     let mut claimed = Vec::new();
     slot.direction(side).edge_all(|ticket| claimed.extend(claim(ticket)));
     drop(claimed);
