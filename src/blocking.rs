@@ -6,7 +6,7 @@
 
 #![expect(unsafe_code, reason = "claims the ticket of whoever waits for a job")]
 
-use crate::coroutine::unwind_cancelled;
+use crate::coroutine::{contained, unwind_cancelled};
 use crate::park::{self, Cancel, Outcome, Ticket, WaitReason};
 use crate::sched;
 use std::collections::VecDeque;
@@ -170,6 +170,8 @@ impl Pool {
         loop {
             if let Some(job) = state.jobs.pop_front() {
                 drop(state);
+                // A job keeps its own panic for whoever waits for it. But if that one was
+                // cancelled, the result is dropped here, and that may panic too.
                 contained(job);
                 state = self.lock();
                 continue;
@@ -190,18 +192,6 @@ impl Pool {
         if state.closed {
             // Whoever closes the pool counts the threads.
             self.work.notify_all();
-        }
-    }
-}
-
-/// Runs or drops a job. It keeps its own panic for whoever waits for it; but if that one was
-/// cancelled, the result, or the job that never ran, is dropped here, and that may panic too. Like
-/// any panic it ends what it happened in and nothing else, least of all the pool's thread.
-fn contained(f: impl FnOnce()) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
-        // A payload whose own drop panics is given up.
-        if let Err(another) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            std::mem::forget(another);
         }
     }
 }

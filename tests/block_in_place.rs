@@ -118,6 +118,28 @@ fn the_mode_is_not_the_next_coroutines() {
     });
 }
 
+/// The watch finds somebody to run what a blocked worker waits for, even though the report that it
+/// has just made has panicked.
+#[test]
+fn the_watch_survives_its_reports() {
+    let (sent, reports) = mpsc::channel();
+    let builder = pirn::Builder::new().workers(1).stall_after(Duration::from_millis(50));
+    let panics = move |_: &pirn::Stall| {
+        sent.send(()).unwrap();
+        std::panic::resume_unwind(Box::new(()));
+    };
+    let runtime = builder.on_stall(panics).build().unwrap();
+    runtime.run(move || {
+        pirn::block_in_place(|| {
+            reports.recv().unwrap();
+            let (sent, received) = mpsc::channel();
+            drop(pirn::spawn(move || sent.send(5).unwrap()));
+            let answer = received.recv_timeout(Duration::from_secs(30));
+            assert_eq!(answer.expect("nobody watches"), 5);
+        });
+    });
+}
+
 #[test]
 fn parks_inside_are_parks() {
     for workers in [1, 2, 4, 8] {

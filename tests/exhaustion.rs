@@ -6,6 +6,8 @@ use pirn::GuardKind;
 use std::fs;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 const CHILD: &str = "PIRN_EXHAUSTION_CHILD";
@@ -234,6 +236,16 @@ fn threads_run_out() {
         return outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     }
     let first = pirn::Builder::new().workers(1).build().unwrap();
+    // Wakes who parks while it cannot leave its thread.
+    let (sent, parked) = mpsc::channel::<(pirn::thread::Thread, Arc<AtomicBool>)>();
+    let unparker = std::thread::spawn(move || {
+        for (thread, unparked) in parked {
+            // By then it waits, or will see the token.
+            std::thread::sleep(Duration::from_millis(20));
+            unparked.store(true, Ordering::Release);
+            thread.unpark();
+        }
+    });
     let before = count("/proc/self/task");
     // Other processes of this user count, so the limit is found by trying.
     let mut failures = 0;
@@ -263,15 +275,20 @@ fn threads_run_out() {
         let blocking = pirn::blocking(|| 5);
         assert_eq!(blocking, 5);
         // A panic in flight that cannot be moved off the thread.
-        let unwinds = pirn::spawn(|| {
-            struct Parks;
+        let unwinds = pirn::spawn(move || {
+            struct Parks(mpsc::Sender<(pirn::thread::Thread, Arc<AtomicBool>)>);
             impl Drop for Parks {
                 fn drop(&mut self) {
                     pirn::thread::yield_now();
                     pirn::thread::sleep(Duration::from_millis(1));
+                    let unparked = Arc::new(AtomicBool::new(false));
+                    self.0.send((pirn::thread::current(), unparked.clone())).unwrap();
+                    while !unparked.load(Ordering::Acquire) {
+                        pirn::thread::park();
+                    }
                 }
             }
-            let _parks = Parks;
+            let _parks = Parks(sent);
             std::panic::resume_unwind(Box::new(6));
         });
         let payload = unwinds.join().unwrap_err();
@@ -279,6 +296,7 @@ fn threads_run_out() {
         coroutines.into_iter().map(|coroutine| coroutine.join().unwrap()).sum()
     });
     assert_eq!(sum, 499_500);
+    unparker.join().unwrap();
     // The default runtime cannot start, and says so; later it can.
     let refused = pirn::thread::Builder::new().spawn(|| ()).map(drop).unwrap_err();
     assert_eq!(refused.raw_os_error(), Some(libc::EAGAIN), "{refused}");

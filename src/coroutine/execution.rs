@@ -124,6 +124,17 @@ pub(super) fn end_locals(header: &Header, discard: impl FnOnce()) {
     });
 }
 
+/// Runs what may panic with nobody there to be told: as any panic it ends what it happened in, and
+/// nothing else, least of all one of the runtime's threads.
+pub(crate) fn contained(f: impl FnOnce()) {
+    if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(f)) {
+        // A payload whose own drop panics is given up.
+        if let Err(another) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            std::mem::forget(another);
+        }
+    }
+}
+
 /// Describes a coroutine for the overflow report: called in a signal handler, on the thread that
 /// runs the coroutine, so it neither allocates nor locks.
 pub(crate) fn describe(owner: *const (), out: &mut dyn fmt::Write) {

@@ -28,9 +28,9 @@ mod unwinding;
 
 pub use execution::{Cancelled, Exited};
 pub(crate) use execution::{
-    abort_on_unwind, describe, entry, suspend, unwind_cancelled, unwind_exited, with_locals,
+    abort_on_unwind, contained, describe, entry, suspend, unwind_cancelled, unwind_exited,
+    with_locals,
 };
-
 pub(crate) use header::{Coroutine, Header, Resident, Seed};
 pub(crate) use locals::{Local, LocalId};
 pub(crate) use scope::ScopeCount;

@@ -10,7 +10,7 @@ use crate::sched::Driver;
 use netpoll::{Event, Events, Poller, Waker};
 use std::any::Any;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, TryLockError};
 use std::time::Duration;
 
@@ -26,6 +26,9 @@ struct Inner {
     id: usize,
     poller: Poller,
     waker: Waker,
+    /// Set by an interrupt, and taken back by the next poll that would wait. The waker alone is not
+    /// enough: what it leaves is one event, and whoever polls on another's behalf takes that.
+    interrupted: AtomicBool,
     events: Mutex<Events>,
 }
 
@@ -37,6 +40,7 @@ impl PollDriver {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             waker: poller.waker(),
             poller,
+            interrupted: AtomicBool::new(false),
             events: Mutex::new(Events::with_capacity(BATCH)),
         })))
     }
@@ -58,7 +62,16 @@ impl Driver for PollDriver {
             // Its machine is polling: what there is to see, it sees.
             Err(TryLockError::WouldBlock) => return 0,
         };
-        match self.0.poller.poll(&mut events, timeout) {
+        // With the events locked: from here to the end of the poll nobody else takes the waker's.
+        let waits = timeout != Some(Duration::ZERO);
+        let interrupted = waits && self.0.interrupted.swap(false, Ordering::AcqRel);
+        let timeout = if interrupted { Some(Duration::ZERO) } else { timeout };
+        let polled = self.0.poller.poll(&mut events, timeout);
+        if waits {
+            // Whoever has interrupted until now has ended this poll: its caller looks around next.
+            self.0.interrupted.swap(false, Ordering::AcqRel);
+        }
+        match polled {
             Ok(count) => {
                 events.iter().for_each(dispatch);
                 count
@@ -72,6 +85,7 @@ impl Driver for PollDriver {
     }
 
     fn interrupt(&self) {
+        self.0.interrupted.store(true, Ordering::Release);
         // An eventfd or pipe that is there can be written to.
         let _written = self.0.waker.wake();
     }
@@ -115,7 +129,7 @@ fn tell(slot: &Slot, side: Side, everyone: bool) {
     }
 }
 
-fn wake_all(slot: &Slot, side: Side) {
+pub(super) fn wake_all(slot: &Slot, side: Side) {
     let mut claimed = Vec::new();
     slot.direction(side).edge_all(|ticket| claimed.extend(claim(ticket)));
     drop(claimed);
@@ -130,4 +144,34 @@ pub(super) fn claim(ticket: Ticket) -> Option<Claimed> {
 /// Locks the registration of a slot.
 pub(super) fn lock_registration<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     lock(mutex)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Instant;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// A machine is interrupted on its way to sleep, and sysmon, for which it was stuck a moment
+    /// ago, polls in between.
+    #[test]
+    fn an_interrupt_is_the_waiting_polls() {
+        let driver = PollDriver::new().unwrap();
+        driver.interrupt();
+        driver.poll(Some(Duration::ZERO));
+        let begun = Instant::now();
+        driver.poll(Some(LONG));
+        assert!(begun.elapsed() < LONG / 2, "the interrupt is lost");
+    }
+
+    #[test]
+    fn an_interrupt_is_used_up() {
+        let driver = PollDriver::new().unwrap();
+        driver.interrupt();
+        driver.poll(Some(LONG));
+        let begun = Instant::now();
+        driver.poll(Some(Duration::from_millis(20)));
+        assert!(begun.elapsed() >= Duration::from_millis(20), "polls spin");
+    }
 }

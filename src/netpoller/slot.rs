@@ -7,7 +7,7 @@
 //!
 //! The table is the process's, not a runtime's: sockets outlive runtimes and move between them.
 
-use crate::netpoller::driver::{PollDriver, lock_registration};
+use crate::netpoller::driver::{PollDriver, lock_registration, wake_all};
 use crate::netpoller::source::Side;
 use crate::park::Ticket;
 use crate::primitive::lock;
@@ -146,13 +146,22 @@ impl Slot {
             return Ok(());
         }
         let mut registration = lock_registration(&self.registration);
-        if let Some(old) = registration.take() {
+        let old = registration.take();
+        if let Some(old) = &old {
             self.registered_with.store(0, Ordering::Release);
             // Its poller may be gone, and the registration with it.
             let _gone = old.poller().delete(fd);
         }
         let key = Key::new(self.index, self.generation.load(Ordering::Relaxed));
-        driver.poller().add(fd, key, Interest::BOTH, Trigger::Edge)?;
+        if let Err(error) = driver.poller().add(fd, key, Interest::BOTH, Trigger::Edge) {
+            drop(registration);
+            if old.is_some() {
+                // Whoever has come to rely on the old one meanwhile is to see for itself.
+                wake_all(self, Side::Read);
+                wake_all(self, Side::Write);
+            }
+            return Err(error);
+        }
         self.registered_with.store(driver.id(), Ordering::Release);
         self.foreign.store(0, Ordering::Relaxed);
         *registration = Some(driver);

@@ -76,6 +76,11 @@ impl Ticket {
         Ticket { target: Target::Coroutine(header), seq }
     }
 
+    /// Whether it names a wait of a coroutine, not of a plain thread or of a whole home.
+    pub(crate) fn is_for_a_coroutine(self) -> bool {
+        matches!(self.target, Target::Coroutine(_))
+    }
+
     pub(crate) fn seq(self) -> Seq {
         self.seq
     }

@@ -16,10 +16,18 @@
 //! A searcher that finds work stops counting, and if it was the last one it wakes the next: a
 //! burst of submissions wakes machines one after the other, each paid for by the one before.
 //!
+//! A submitter counts as a searcher while it picks the sleeper to wake, so that no other submitter
+//! picks one too. It searches nothing, though, and a machine must not go to sleep unsearched on
+//! its account. So a machine that has not searched itself looks at the queues if nobody searches
+//! once it counts as a sleeper; and a submitter that has found nobody asks again after it has
+//! ceased to count, when it sees whoever has begun to sleep meanwhile.
+//!
 //! Both counts live in one word: `searching` in the upper half, `sleepers` in the lower.
 
 use crate::primitive::sync::atomic::{AtomicUsize, Ordering, fence};
 
+/// How often a submitter tries to pick a sleeper. Only one that may not be picked stays.
+const PICKS: usize = 3;
 const SLEEPER: usize = 1;
 const SEARCHER: usize = 1 << 16;
 const SLEEPERS: usize = SEARCHER - 1;
@@ -33,11 +41,20 @@ impl Idle {
         Idle(AtomicUsize::new(0))
     }
 
-    /// After a submission: whether the caller must wake a sleeper. On `true` the sleeper to be
-    /// woken counts as searching already; [`Idle::stop_searching`] takes that back if nobody could be
-    /// found.
-    #[must_use = "somebody must be woken"]
-    pub(crate) fn claim_wake(&self) -> bool {
+    /// After a submission: has `pick` wake a sleeper, unless somebody is searching already. The one
+    /// that it picks counts as searching. `false` from `pick`: nobody is there to be picked.
+    pub(crate) fn wake_one(&self, mut pick: impl FnMut() -> bool) {
+        for _ in 0..PICKS {
+            if !self.claim_wake() || pick() {
+                return;
+            }
+            self.stop_searching();
+        }
+    }
+
+    /// Whether the caller must wake a sleeper. On `true` the sleeper to be woken counts as searching
+    /// already.
+    fn claim_wake(&self) -> bool {
         fence(Ordering::SeqCst);
         let mut word = self.0.load(Ordering::Relaxed);
         // Again if it changed: a sleeper that has left says nothing about the others.
@@ -111,7 +128,7 @@ impl Idle {
 mod models {
     use super::*;
     use crate::protocol::signal::Signal;
-    use crate::protocol::sleep::{Sleep, Wakeup};
+    use crate::protocol::sleep::{Picked, Sleep, Wakeup};
     use loom::sync::Arc;
 
     /// Machines, and a queue that orders no memory, so that the fences have to.
@@ -136,15 +153,16 @@ mod models {
         }
 
         fn wake(&self) {
-            if !self.idle.claim_wake() {
-                return;
-            }
-            for (sleep, signal) in &self.machines {
-                if sleep.wake_to_search() {
-                    return signal.notify();
-                }
-            }
-            self.idle.stop_searching();
+            self.idle.wake_one(|| {
+                self.machines.iter().any(|(sleep, signal)| match sleep.wake_to_search() {
+                    Picked::Asleep => {
+                        signal.notify();
+                        true
+                    }
+                    Picked::Woken => true,
+                    Picked::No => false,
+                })
+            });
         }
 
         fn take(&self) -> bool {
@@ -187,6 +205,34 @@ mod models {
             let more = if searching { self.idle.stop_searching() } else { self.is_left() };
             if more {
                 self.wake();
+            }
+        }
+    }
+
+    impl Shared {
+        /// One machine, which looks at the queue as the scheduler's do: when it searches, which it
+        /// may not if others do, and before it sleeps if it has searched or nobody does.
+        fn run(&self, machine: usize) {
+            let (sleep, signal) = &self.machines[machine];
+            let mut searching = false;
+            loop {
+                searching = searching || self.idle.try_search(2);
+                if searching && self.take() {
+                    self.idle.stop_searching();
+                    return;
+                }
+                sleep.prepare();
+                self.idle.begin_sleep();
+                let searched = std::mem::replace(&mut searching, false);
+                if searched {
+                    self.idle.stop_searching();
+                }
+                let looks = searched || self.idle.searching() == 0;
+                if !looks || !self.is_left() {
+                    signal.wait();
+                }
+                self.idle.end_sleep();
+                searching = sleep.end() == Wakeup::Searcher;
             }
         }
     }
@@ -294,6 +340,34 @@ mod models {
             shared.find_work(1, false);
             leaves.join().unwrap();
             submitter.join().unwrap();
+        });
+    }
+
+    /// As `work_is_found`, while somebody wakes the machine for another reason.
+    #[test]
+    fn work_is_found_by_one_that_was_woken_for_another_reason() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(|| {
+            let shared = Shared::new(1);
+            let submitter = {
+                let shared = shared.clone();
+                loom::thread::spawn(move || shared.submit())
+            };
+            let waker = {
+                let shared = shared.clone();
+                loom::thread::spawn(move || {
+                    let (sleep, signal) = &shared.machines[0];
+                    if sleep.wake() {
+                        signal.notify();
+                    }
+                })
+            };
+            shared.run(0);
+            submitter.join().unwrap();
+            waker.join().unwrap();
+            assert_eq!(shared.idle.searching(), 0);
+            assert_eq!(shared.idle.sleepers(), 0);
         });
     }
 }

@@ -22,7 +22,7 @@
 //! | `Awake` | the machine looks at its inbox before it sleeps again |
 //! | `Asleep` | whoever pushes must wake the machine |
 //! | `Woken` | somebody has taken the duty to signal; others need not |
-//! | `Searcher` | as `Woken`, and the machine has been counted as looking for work by its waker |
+//! | `Searcher` | as `Woken`, and the machine has been counted as looking for work by its waker, or by another who came before it was up |
 
 use crate::primitive::sync::atomic::{AtomicU32, Ordering, fence};
 
@@ -45,6 +45,18 @@ pub(crate) enum Wakeup {
     Signalled,
     /// As `Signalled`, and this machine already counts as searching.
     Searcher,
+}
+
+/// Whether a machine was picked to search.
+#[derive(Debug, PartialEq, Eq, Clone, Copy)]
+#[must_use = "a sleeping machine must be signalled"]
+pub(crate) enum Picked {
+    /// Yes, and the caller must signal it.
+    Asleep,
+    /// Yes, and whoever has woken it signals it.
+    Woken,
+    /// It is awake, or picked already.
+    No,
 }
 
 impl Sleep {
@@ -73,18 +85,25 @@ impl Sleep {
     #[must_use = "a sleeping machine must be signalled"]
     pub(crate) fn wake(&self) -> bool {
         fence(Ordering::SeqCst);
-        self.0.load(Ordering::Relaxed) == ASLEEP && self.turn(WOKEN)
+        self.0.load(Ordering::Relaxed) == ASLEEP && self.turn(ASLEEP, WOKEN)
     }
 
-    /// Picks this machine to search for work. `true`: the caller must signal it and has counted
-    /// it as searching.
-    #[must_use = "a sleeping machine must be signalled"]
-    pub(crate) fn wake_to_search(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == ASLEEP && self.turn(SEARCHER)
+    /// Picks this machine to search for work. The caller has counted it as searching.
+    pub(crate) fn wake_to_search(&self) -> Picked {
+        loop {
+            let (state, picked) = match self.0.load(Ordering::Relaxed) {
+                ASLEEP => (ASLEEP, Picked::Asleep),
+                WOKEN => (WOKEN, Picked::Woken),
+                _ => return Picked::No,
+            };
+            if self.turn(state, SEARCHER) {
+                return picked;
+            }
+        }
     }
 
-    fn turn(&self, to: u32) -> bool {
-        self.0.compare_exchange(ASLEEP, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    fn turn(&self, from: u32, to: u32) -> bool {
+        self.0.compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 }
 
@@ -193,7 +212,8 @@ mod models {
             if wakeup == Wakeup::Searcher {
                 assert_eq!(shared.0.load(Ordering::Relaxed), 1);
             }
-            assert_eq!(waker.join().unwrap(), wakeup == Wakeup::Searcher);
+            let picked = waker.join().unwrap() == Picked::Asleep;
+            assert_eq!(picked, wakeup == Wakeup::Searcher);
         });
     }
 }

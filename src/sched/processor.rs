@@ -56,6 +56,7 @@ pub(crate) struct Watch {
     pub(crate) thread: OnceLock<ThreadState>,
     /// The coroutine that runs, if it has a name; read under [`Watch::naming`] alone.
     pub(crate) named: AtomicPtr<Header>,
+    /// The coroutine that runs; 0 while the machine schedules.
     pub(crate) running_id: AtomicU64,
     pub(crate) spawned_at: AtomicPtr<Location<'static>>,
     /// How many residents were ready when the running one began.
@@ -156,9 +157,12 @@ impl Processor {
         self.watch.stuck.load(Ordering::Relaxed)
     }
 
-    /// Whether there is something that another machine could take.
+    /// Whether there is something that another machine could take. What was sent here is only
+    /// taken if this one is stuck.
     pub(crate) fn has_stealable(&self) -> bool {
-        !self.stealer.is_empty() || !self.starts.is_empty() || self.has_next_start()
+        !self.stealer.is_empty()
+            || self.has_next_start()
+            || (self.is_stuck() && !self.starts.is_empty())
     }
 
     #[inline]

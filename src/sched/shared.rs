@@ -3,6 +3,7 @@
 use crate::blocking::BlockingPool;
 use crate::coroutine::{Coroutine, UnwindBank};
 use crate::protocol::idle::Idle;
+use crate::protocol::sleep::Picked;
 use crate::sched::migrants::Migrants;
 use crate::sched::processor::Processor;
 use crate::sched::sysmon::Sysmon;
@@ -216,22 +217,22 @@ impl Shared {
 
     /// After a submission: wakes a sleeping machine, unless somebody is searching already.
     pub(crate) fn wake_searcher(&self) {
-        if !self.idle.claim_wake() {
-            return;
-        }
-        let processors = self.processors();
-        // Regular workers first: a surplus machine is there to go away again.
-        let surplus_too = self.sysmon.stuck_workers() > 0;
-        let regular = processors.iter().filter(|p| !p.surplus);
-        let surplus = processors.iter().filter(|p| p.surplus && surplus_too);
-        for processor in regular.chain(surplus) {
-            if processor.sleep.wake_to_search() {
-                processor.driver.interrupt();
-                return;
+        self.idle.wake_one(|| {
+            let processors = self.processors();
+            // Regular workers first: a surplus machine is there to go away again.
+            let surplus_too = self.sysmon.stuck_workers() > 0;
+            let regular = processors.iter().filter(|p| !p.surplus);
+            let surplus = processors.iter().filter(|p| p.surplus && surplus_too);
+            for processor in regular.chain(surplus) {
+                match processor.sleep.wake_to_search() {
+                    Picked::Asleep => processor.driver.interrupt(),
+                    Picked::Woken => {}
+                    Picked::No => continue,
+                }
+                return true;
             }
-        }
-        // Nobody sleeps any more: whoever has just woken looks everywhere before it sleeps again.
-        self.idle.stop_searching();
+            false
+        });
     }
 
     // The end.

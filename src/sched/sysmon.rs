@@ -11,7 +11,7 @@
 //! what has not started, and if no worker is free starts a surplus machine. What lives on the
 //! stuck machine waits for it; the stall watch says so.
 
-use crate::coroutine::Header;
+use crate::coroutine::{Header, contained};
 use crate::sched::processor::{Activity, Processor};
 use crate::sched::shared::{Shared, Stall};
 use crate::stack::{self, Trim};
@@ -256,7 +256,7 @@ impl Watcher {
             };
             processor.watch.stuck.store(stuck, Ordering::Relaxed);
             self.nudge(processor, now);
-            waiting |= processor.has_stealable() && (stuck || stuck_for > Duration::ZERO);
+            waiting |= stuck_for > Duration::ZERO && processor.has_stealable();
             if !stuck {
                 able += 1;
                 continue;
@@ -312,7 +312,7 @@ impl Watcher {
 
     /// Whether a machine that has been in one coroutine for so long is stuck there.
     fn is_stuck(&mut self, processor: &Processor, stuck_for: Duration) -> bool {
-        if stuck_for.is_zero() {
+        if stuck_for.is_zero() || processor.watch.running_id.load(Ordering::Relaxed) == 0 {
             return false;
         }
         let Some(seen) = self.seen.get_mut(&processor.number) else { return false };
@@ -362,8 +362,9 @@ impl Watcher {
             waiting: watch.ready.load(Ordering::Relaxed) + in_inbox,
             block_in_place: processor.activity() == Activity::BlockInPlace,
         };
-        if watch.schedules.load(Ordering::Relaxed) == seen.schedules {
-            on_stall(&stall);
+        if coroutine != 0 && watch.schedules.load(Ordering::Relaxed) == seen.schedules {
+            // The watch goes on, whatever its user's code does.
+            contained(|| on_stall(&stall));
         }
     }
 }

@@ -44,9 +44,17 @@ fn park_until(timeout: Option<Duration>) {
     if header.token.consume() {
         return;
     }
+    let mut blocks_home = false;
     let outcome = park::park(WaitReason::Park, deadline, Cancel::Deliver, |ticket| {
-        header.token.publish(ticket.seq())
+        // In a destructor, for want of memory, the whole home may have to wait. An unpark cannot
+        // end that wait, since it looks for the coroutine's.
+        blocks_home = !ticket.is_for_a_coroutine();
+        !blocks_home && header.token.publish(ticket.seq())
     });
+    if blocks_home {
+        // As std's, a park may return without a reason; better so than never.
+        std::thread::yield_now();
+    }
     header.token.consume();
     if outcome == Outcome::Cancelled {
         unwind_cancelled();

@@ -41,7 +41,7 @@ impl Machine {
                 }
             }
             if self.shared.is_finished() || self.is_superfluous() {
-                self.stop_searching();
+                self.end_search();
                 return None;
             }
             self.sleep();
@@ -168,7 +168,8 @@ impl Machine {
     /// Looks for unstarted work of other machines.
     pub(super) fn search(&self) -> Option<Coroutine> {
         if self.is_leaving() {
-            self.stop_searching();
+            // It may have been woken for something: that is for another to find.
+            self.end_search();
             return None;
         }
         if !self.searching.get() {
@@ -208,8 +209,8 @@ impl Machine {
             .or_else(|| if latest_too { victim.take_next_start() } else { None })
     }
 
-    /// A searcher has found something, wherever. If it was the last to search, there may be more
-    /// where that came from, so it wakes the next.
+    /// A searcher has found something, wherever, or leaves. If it was the last to search, there may
+    /// be more where that came from, so it wakes the next.
     #[cold]
     pub(super) fn end_search(&self) {
         if self.stop_searching() {

@@ -133,6 +133,10 @@ impl Machine {
             let switch = unsafe { resident.switch() };
             let resumed = switch.as_mut().expect("a started coroutine has a stack").resume();
             self.current.set(None);
+            self.processor.watch.running_id.store(0, Ordering::Relaxed);
+            if resident.is_migrating() {
+                self.forget_name(shared_part);
+            }
             if self.processor.activity() != Activity::Running {
                 // Parking and yielding end a `block_in_place`: it is not the next one's.
                 self.processor.set_activity(Activity::Running);
@@ -261,15 +265,21 @@ impl Machine {
             self.unlink(resident);
         }
         bump(&self.processor.counters.finished);
-        if coroutine.header().name.is_some() {
-            // Sysmon reads the name of what runs under this lock.
-            let watch = &self.processor.watch;
-            watch.named.store(ptr::null_mut(), Ordering::Release);
-            drop(watch.naming.lock().unwrap_or_else(PoisonError::into_inner));
-        }
+        self.forget_name(coroutine.header());
         coroutine.release_completed();
         if self.shared.is_stopping() {
             self.shared.finish_if_empty();
+        }
+    }
+
+    /// Before a named coroutine may go, or leave for another machine: sysmon reads the name of what
+    /// runs under this lock.
+    #[inline]
+    fn forget_name(&self, header: &Header) {
+        if header.name.is_some() {
+            let watch = &self.processor.watch;
+            watch.named.store(ptr::null_mut(), Ordering::Release);
+            drop(watch.naming.lock().unwrap_or_else(PoisonError::into_inner));
         }
     }
 

@@ -60,6 +60,8 @@ impl Machine {
 
     /// The second look, after the sleep has been announced.
     pub(super) fn has_work(&self, searched: bool) -> bool {
+        // One that was not let search relies on others who do, if they do.
+        let looks = searched || (self.shared.idle.searching() == 0 && !self.is_leaving());
         let stopping = self.shared.is_stopping();
         !self.processor.inbox.is_empty()
             || !self.processor.starts.is_empty()
@@ -67,7 +69,7 @@ impl Machine {
             || self.shared.is_finished()
             || self.is_superfluous()
             || (!self.is_leaving() && !self.shared.global.is_empty())
-            || (searched && self.with_peers(|peers| peers.iter().any(|p| self.could_steal(p))))
+            || (looks && self.with_peers(|peers| peers.iter().any(|p| self.could_steal(p))))
     }
 
     pub(super) fn could_steal(&self, victim: &Arc<Processor>) -> bool {
