@@ -70,6 +70,8 @@ pub(crate) struct Resident {
     pub(crate) shielded: Cell<bool>,
     /// A migrating coroutine has been told of its cancellation.
     pub(crate) told: Cell<bool>,
+    /// A cancellation has begun to unwind it.
+    pub(crate) unwound: Cell<bool>,
 }
 
 pub(crate) struct Vtable {
@@ -184,6 +186,7 @@ impl Coroutine {
                     migrating: seed.migrating,
                     shielded: Cell::new(false),
                     told: Cell::new(false),
+                    unwound: Cell::new(false),
                 },
                 link: AtomicPtr::new(ptr::null_mut()),
                 token: Token::new(),

@@ -27,7 +27,7 @@ mod unwinding;
 
 pub use execution::{Cancelled, Exited};
 pub(crate) use execution::{
-    abort_on_unwind, describe, entry, suspend, unwind_cancelled, unwind_exited,
+    abort_on_unwind, describe, entry, suspend, unwind_cancelled, unwind_exited, was_cancelled,
 };
 pub(crate) use header::{Coroutine, Header, Resident, Seed};
 pub(crate) use scope::ScopeCount;
