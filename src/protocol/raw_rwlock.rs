@@ -21,20 +21,20 @@
 //! call [`RawRwLock::settle`]: after a release, a downgrade, a departure from the queue.
 
 use crate::primitive::const_unless_loom;
-use crate::primitive::sync::atomic::{AtomicU32, Ordering};
+use crate::primitive::sync::atomic::{AtomicUsize, Ordering};
 use crate::protocol::raw_mutex::Entry;
 use crate::protocol::wait_word::{End, Node, Queue, WaitWord};
 use std::ptr::NonNull;
 
-const WRITER: u32 = 1;
-const QUEUED: u32 = 2;
-const WOKEN: u32 = 4;
-const RESERVED: u32 = 8;
-const POISONED: u32 = 16;
-const READER: u32 = 32;
+const WRITER: usize = 1;
+const QUEUED: usize = 2;
+const WOKEN: usize = 4;
+const RESERVED: usize = 8;
+const POISONED: usize = 16;
+const READER: usize = 32;
 
 /// As many as fit, with room for those who ask at the same time.
-const MOST_READERS: u32 = u32::MAX / READER / 2;
+const MOST_READERS: usize = usize::MAX / READER / 2;
 
 /// What a waiter wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,18 +52,18 @@ pub(crate) struct Waiter<W> {
 
 /// See the module's description.
 pub(crate) struct RawRwLock<W> {
-    state: AtomicU32,
+    state: AtomicUsize,
     queue: WaitWord<Waiter<W>>,
 }
 
-fn readers(state: u32) -> u32 {
+fn readers(state: usize) -> usize {
     state / READER
 }
 
 impl<W: Copy> RawRwLock<W> {
     const_unless_loom! {
         pub(crate) fn new() -> Self {
-            RawRwLock { state: AtomicU32::new(0), queue: WaitWord::new(0) }
+            RawRwLock { state: AtomicUsize::new(0), queue: WaitWord::new(0) }
         }
     }
 
@@ -95,7 +95,7 @@ impl<W: Copy> RawRwLock<W> {
         self.try_write_from(self.state.load(Ordering::Relaxed), WOKEN)
     }
 
-    fn try_write_from(&self, mut now: u32, clear: u32) -> bool {
+    fn try_write_from(&self, mut now: usize, clear: usize) -> bool {
         while now & (WRITER | RESERVED) == 0 && readers(now) == 0 {
             match self.exchange(now, now & !clear | WRITER) {
                 Ok(_) => return true,
@@ -106,7 +106,7 @@ impl<W: Copy> RawRwLock<W> {
     }
 
     #[inline]
-    fn exchange(&self, now: u32, next: u32) -> Result<u32, u32> {
+    fn exchange(&self, now: usize, next: usize) -> Result<usize, usize> {
         self.state.compare_exchange_weak(now, next, Ordering::AcqRel, Ordering::Relaxed)
     }
 

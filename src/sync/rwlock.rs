@@ -105,7 +105,7 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// # Panics
     ///
-    /// If there are some 67 million readers already.
+    /// If there are more readers than can be counted: on 64 bits, 2^57.
     #[inline]
     pub fn read(&self) -> LockResult<RwLockReadGuard<'_, T>> {
         if !self.raw.try_read() {
