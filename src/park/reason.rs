@@ -24,6 +24,9 @@ pub(crate) enum WaitReason {
     Condvar(usize),
     Once(usize),
     Barrier(usize),
+    Semaphore(usize),
+    Event(usize),
+    Notify(usize),
 }
 
 impl WaitReason {
@@ -47,6 +50,9 @@ impl WaitReason {
             WaitReason::Condvar(address) => ("condition variable", Some(address)),
             WaitReason::Once(address) => ("initialisation", Some(address)),
             WaitReason::Barrier(address) => ("barrier", Some(address)),
+            WaitReason::Semaphore(address) => ("semaphore", Some(address)),
+            WaitReason::Event(address) => ("event", Some(address)),
+            WaitReason::Notify(address) => ("notification", Some(address)),
         }
     }
 }

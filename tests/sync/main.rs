@@ -9,5 +9,7 @@ mod mutex;
 mod once;
 mod parity;
 mod rwlock;
+mod semaphore;
+mod signals;
 mod stress;
 mod support;
