@@ -59,6 +59,8 @@ mod sched;
 #[cfg(not(loom))]
 mod stack;
 #[cfg(not(loom))]
+pub mod sync;
+#[cfg(not(loom))]
 pub mod thread;
 #[cfg(not(loom))]
 mod timers;

@@ -23,6 +23,44 @@ pub(crate) mod sync {
     }
 }
 
+/// How many locks guard the queues of everything in `pirn::sync`.
+#[cfg(not(loom))]
+const STRIPES: usize = 128;
+
+/// The lock of the wait queue of whatever is at `address`.
+///
+/// Queues are short-lived and their critical sections are a few instructions, so objects share
+/// locks instead of having one each.
+#[cfg(not(loom))]
+pub(crate) fn stripe(address: usize) -> &'static sync::Mutex<()> {
+    use crossbeam_utils::CachePadded;
+
+    static TABLE: [CachePadded<sync::Mutex<()>>; STRIPES] =
+        [const { CachePadded::new(sync::Mutex::new(())) }; STRIPES];
+    // Fibonacci hashing: the highest bits of the product depend on all of the address.
+    let hash = (address as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    &TABLE[(hash >> (u64::BITS - STRIPES.ilog2())) as usize]
+}
+
+#[cfg(loom)]
+pub(crate) fn stripe(_address: usize) -> &'static sync::Mutex<()> {
+    loom::lazy_static! {
+        static ref ONE: sync::Mutex<()> = sync::Mutex::new(());
+    }
+    &ONE
+}
+
+/// A constructor that is `const`, but for the model checker, whose atomics are made at run time.
+macro_rules! const_unless_loom {
+    ($(#[$attribute:meta])* $visibility:vis fn $($rest:tt)*) => {
+        #[cfg(not(loom))]
+        $(#[$attribute])* $visibility const fn $($rest)*
+        #[cfg(loom)]
+        $(#[$attribute])* $visibility fn $($rest)*
+    };
+}
+pub(crate) use const_unless_loom;
+
 /// Locks a mutex whose data cannot be left half-written by a panic.
 ///
 /// The runtime's own critical sections run no user code, so poisoning carries no information here.

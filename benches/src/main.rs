@@ -1,7 +1,7 @@
 //! Side-by-side measurements: pirn, the bare switch and a bare epoll loop, alternately in one run.
 //!
 //! ```text
-//! cargo run --release -p pirn-benches -- switch spawn parked place echo
+//! cargo run --release -p pirn-benches -- switch spawn parked place echo locks mutex
 //! ```
 //!
 //! Each row is the median of several rounds in which the contestants take turns, with the smallest
@@ -10,6 +10,7 @@
 mod echo;
 mod micro;
 mod place;
+mod sync;
 mod table;
 
 fn main() {
@@ -18,7 +19,9 @@ fn main() {
         return echo::child(&rows[1..]);
     }
     if rows.is_empty() {
-        rows = ["switch", "spawn", "parked", "place", "echo"].map(String::from).to_vec();
+        rows = ["switch", "spawn", "parked", "place", "echo", "locks", "mutex"]
+            .map(String::from)
+            .to_vec();
     }
     for row in rows {
         match row.as_str() {
@@ -27,6 +30,8 @@ fn main() {
             "parked" => micro::parked(),
             "place" => place::place(),
             "echo" => echo::echo(),
+            "locks" => sync::uncontended(),
+            "mutex" => sync::contended(),
             other => eprintln!("no such row: {other}"),
         }
     }

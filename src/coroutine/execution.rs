@@ -42,7 +42,23 @@ impl std::error::Error for Cancelled {}
 
 /// Unwinds the running coroutine silently: the panic hook is not called.
 pub(crate) fn unwind_cancelled() -> ! {
+    if let Some(running) = sched::current_coroutine() {
+        // SAFETY: the caller runs on that coroutine, at its home.
+        unsafe { running.as_ref().resident() }.unwound.set(true);
+    }
     panic::resume_unwind(Box::new(Cancelled { _private: () }))
+}
+
+/// Whether the running coroutine has been told of its cancellation: then a panic that is in
+/// progress is that one, and no lock is to be poisoned by it.
+///
+/// If somebody swallowed the cancellation and panics on his own before he parks again, this is
+/// still true: std does not tell one panic from another.
+#[cold]
+pub(crate) fn was_cancelled() -> bool {
+    // SAFETY: the caller runs on that coroutine, at its home.
+    sched::current_coroutine()
+        .is_some_and(|running| unsafe { running.as_ref().resident() }.unwound.get())
 }
 
 /// The payload that `join` returns for a coroutine that ended by

@@ -73,6 +73,8 @@ pub(crate) struct Resident {
     pub(crate) told: Cell<bool>,
     /// The values of its `coroutine_local!`s, if it has any.
     pub(crate) locals: Cell<Option<Box<Locals>>>,
+    /// A cancellation has begun to unwind it.
+    pub(crate) unwound: Cell<bool>,
 }
 
 pub(crate) struct Vtable {
@@ -199,6 +201,7 @@ impl Coroutine {
                 shielded: Cell::new(false),
                 told: Cell::new(false),
                 locals: Cell::new(None),
+                unwound: Cell::new(false),
             },
             link: AtomicPtr::new(ptr::null_mut()),
             token: Token::new(),

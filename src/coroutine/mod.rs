@@ -29,7 +29,7 @@ mod unwinding;
 pub use execution::{Cancelled, Exited};
 pub(crate) use execution::{
     abort_on_unwind, contained, describe, entry, suspend, unwind_cancelled, unwind_exited,
-    with_locals,
+    was_cancelled, with_locals,
 };
 pub(crate) use header::{Coroutine, Header, Resident, Seed};
 pub(crate) use locals::{Local, LocalId};

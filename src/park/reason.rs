@@ -4,7 +4,6 @@ use std::fmt;
 
 /// Each place that waits has its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
 pub(crate) enum WaitReason {
     /// It does not wait.
     None,
@@ -18,6 +17,44 @@ pub(crate) enum WaitReason {
     Connect,
     Lookup,
     Blocking,
+    /// At that address, as all that follow.
+    Mutex(usize),
+    RwLockRead(usize),
+    RwLockWrite(usize),
+    Condvar(usize),
+    Once(usize),
+    Barrier(usize),
+    Semaphore(usize),
+    Event(usize),
+    Notify(usize),
+}
+
+impl WaitReason {
+    /// What is waited for, and the address of the object if it has one.
+    fn parts(self) -> (&'static str, Option<usize>) {
+        match self {
+            WaitReason::None => ("running", None),
+            WaitReason::Park => ("park", None),
+            WaitReason::Sleep => ("sleep", None),
+            WaitReason::Join => ("join", None),
+            WaitReason::Scope => ("scope", None),
+            WaitReason::Read => ("read", None),
+            WaitReason::Write => ("write", None),
+            WaitReason::Accept => ("accept", None),
+            WaitReason::Connect => ("connect", None),
+            WaitReason::Lookup => ("name lookup", None),
+            WaitReason::Blocking => ("blocking work", None),
+            WaitReason::Mutex(address) => ("mutex", Some(address)),
+            WaitReason::RwLockRead(address) => ("read lock", Some(address)),
+            WaitReason::RwLockWrite(address) => ("write lock", Some(address)),
+            WaitReason::Condvar(address) => ("condition variable", Some(address)),
+            WaitReason::Once(address) => ("initialisation", Some(address)),
+            WaitReason::Barrier(address) => ("barrier", Some(address)),
+            WaitReason::Semaphore(address) => ("semaphore", Some(address)),
+            WaitReason::Event(address) => ("event", Some(address)),
+            WaitReason::Notify(address) => ("notification", Some(address)),
+        }
+    }
 }
 
 impl WaitReason {
@@ -30,18 +67,9 @@ impl WaitReason {
 
 impl fmt::Display for WaitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            WaitReason::None => "running",
-            WaitReason::Park => "park",
-            WaitReason::Sleep => "sleep",
-            WaitReason::Join => "join",
-            WaitReason::Scope => "scope",
-            WaitReason::Read => "read",
-            WaitReason::Write => "write",
-            WaitReason::Accept => "accept",
-            WaitReason::Connect => "connect",
-            WaitReason::Lookup => "name lookup",
-            WaitReason::Blocking => "blocking work",
-        })
+        match self.parts() {
+            (what, None) => f.write_str(what),
+            (what, Some(address)) => write!(f, "{what} at {address:#x}"),
+        }
     }
 }

@@ -12,15 +12,29 @@
 //! | [`sleep`] | a machine's sleep against a wake that was pushed to it | its machine; wakers |
 //! | [`idle`] | who is looking for work, who sleeps, whom to wake | all machines; submitters |
 //! | [`token`] | `thread::park` and `unpark` | the parked one; unparkers |
+//! | [`wait_word`] | joining and leaving a queue in one step with a look at its owner's flags | waiters; wakers |
+//! | [`raw_mutex`] | who holds a mutex, who is woken, for whom it is kept | holders; waiters |
+//! | [`raw_condvar`] | notifications against those who time out | waiters; notifiers |
+//! | [`raw_rwlock`] | readers, writers, and who waits for whom | holders; waiters |
+//! | [`raw_once`] | who initialises, who waits, and what comes of a failure | initialisers; waiters |
+//! | [`raw_barrier`] | waiting until enough have come | those who come |
 //! | [`readiness`] | edges of a descriptor against those who wait for them | pollers; waiters |
 
 pub(crate) mod idle;
 pub(crate) mod inbox;
 pub(crate) mod park_word;
+pub(crate) mod raw_barrier;
+pub(crate) mod raw_condvar;
+pub(crate) mod raw_gate;
+pub(crate) mod raw_mutex;
+pub(crate) mod raw_once;
+pub(crate) mod raw_rwlock;
+pub(crate) mod raw_semaphore;
 pub(crate) mod readiness;
 pub(crate) mod sleep;
 pub(crate) mod status;
 pub(crate) mod token;
+pub(crate) mod wait_word;
 
 /// What the models use where the runtime blocks a thread: a counted signal.
 #[cfg(all(test, loom))]
@@ -48,6 +62,60 @@ mod signal {
                 pending = self.arrived.wait(pending).unwrap();
             }
             *pending -= 1;
+        }
+    }
+}
+
+/// What the models of locks have in place of coroutines: some who can wait, by number.
+#[cfg(all(test, loom))]
+mod crowd {
+    use super::park_word::{ParkWord, Seq};
+    use super::signal::Signal;
+
+    pub(super) struct Crowd(Vec<(ParkWord, Signal)>);
+
+    /// As the runtime's ticket.
+    #[derive(Clone, Copy, Debug)]
+    pub(super) struct Ticket(usize, Seq);
+
+    /// Why a wait ended.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(super) enum Outcome {
+        Woken,
+        GaveUp,
+    }
+
+    impl Crowd {
+        pub(super) fn new(count: usize) -> Crowd {
+            Crowd((0..count).map(|_| (ParkWord::new(), Signal::new())).collect())
+        }
+
+        /// Claims a wait; to be followed by [`Crowd::resume`] with what it returns.
+        pub(super) fn claim(&self, ticket: Ticket) -> Option<usize> {
+            self.0[ticket.0].0.claim(ticket.1).then_some(ticket.0)
+        }
+
+        pub(super) fn resume(&self, claimed: usize) {
+            self.0[claimed].1.notify();
+        }
+
+        /// Waits as `park` does; one with a `deadline` gives up as soon as nobody stops it.
+        pub(super) fn park(
+            &self,
+            who: usize,
+            deadline: bool,
+            publish: impl FnOnce(Ticket) -> bool,
+        ) -> Outcome {
+            let (word, resumed) = &self.0[who];
+            let seq = word.begin();
+            if !publish(Ticket(who, seq)) && word.retract(seq) {
+                return Outcome::Woken;
+            }
+            if deadline && word.claim(seq) {
+                return Outcome::GaveUp;
+            }
+            resumed.wait();
+            Outcome::Woken
         }
     }
 }

@@ -34,6 +34,14 @@ impl<W> Node<W> {
     }
 }
 
+#[cfg_attr(loom, expect(dead_code, reason = "the models know their waiters"))]
+impl<W> Node<W> {
+    /// Who waits.
+    pub(crate) fn waiter(&self) -> &W {
+        &self.waiter
+    }
+}
+
 /// See the module's description.
 pub(crate) struct WaitList<W> {
     front: Option<NonNull<Node<W>>>,
@@ -74,6 +82,12 @@ impl<W: Copy> WaitList<W> {
         }
         self.back = Some(node);
         self.len += 1;
+    }
+
+    /// The one that has waited longest.
+    pub(crate) fn front(&self) -> Option<W> {
+        // SAFETY: a node in the list is alive.
+        self.front.map(|front| unsafe { front.as_ref() }.waiter)
     }
 
     /// Takes the one that has waited longest.

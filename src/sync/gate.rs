@@ -1,0 +1,42 @@
+//! Waiting at a gate: what events, notifications and wait groups have in common.
+
+#![expect(unsafe_code, reason = "queues nodes that live in the waiting frame")]
+
+use crate::coroutine::unwind_cancelled;
+use crate::park::{Cancel, Outcome, Ticket, WaitReason, park};
+use crate::protocol::raw_gate::RawGate;
+use crate::util::wait_list::Node;
+use std::ptr::NonNull;
+use std::time::Instant;
+
+/// Waits until the gate lets the caller pass, who closes it if `closing`. `false`: the deadline
+/// came first.
+pub(super) fn wait(
+    gate: &RawGate<Ticket>,
+    closing: bool,
+    reason: WaitReason,
+    deadline: Option<Instant>,
+) -> bool {
+    loop {
+        let mut node = None;
+        let outcome = park(reason, deadline, Cancel::Deliver, |ticket| {
+            // SAFETY: the node is in the frame of this wait, and leaves the queue below unless a
+            // waker has taken it off.
+            unsafe {
+                gate.enter(closing, ticket, |waiter| NonNull::from(node.insert(Node::new(waiter))))
+            }
+        });
+        if outcome == Outcome::Woken {
+            return true;
+        }
+        if let Some(node) = &node {
+            // SAFETY: the node is alive, and in this queue if in any.
+            unsafe { gate.leave(NonNull::from(node)) };
+        }
+        match outcome {
+            Outcome::Cancelled => unwind_cancelled(),
+            Outcome::TimedOut => return false,
+            Outcome::Woken | Outcome::Interrupted => {}
+        }
+    }
+}

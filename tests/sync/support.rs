@@ -1,0 +1,64 @@
+//! What the tests share.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// A runtime of so many workers.
+pub(crate) fn runtime(workers: usize) -> pirn::Runtime {
+    pirn::Builder::new().workers(workers).build().unwrap()
+}
+
+/// Runs `f` in a coroutine and in a plain thread.
+pub(crate) fn both(f: fn()) {
+    f();
+    runtime(1).run(f);
+    runtime(2).run(f);
+}
+
+/// Lets others run until `condition` holds.
+#[track_caller]
+pub(crate) fn until(condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < Duration::from_secs(60), "it does not come to that");
+        pirn::thread::yield_now();
+    }
+}
+
+/// Spawns `f` as a coroutine or, if `thread`, as a thread. The function that is returned joins it.
+pub(crate) fn start<T: Send + 'static>(
+    thread: bool,
+    f: impl FnOnce() -> T + Send + 'static,
+) -> Box<dyn FnOnce() -> T + Send> {
+    if thread {
+        let thread = std::thread::spawn(f);
+        Box::new(move || {
+            // What it waits for may live on this worker.
+            while !thread.is_finished() {
+                pirn::thread::yield_now();
+            }
+            thread.join().unwrap()
+        })
+    } else {
+        let coroutine = pirn::spawn(f);
+        Box::new(move || coroutine.join().unwrap())
+    }
+}
+
+/// How many have come to some point.
+#[derive(Default)]
+pub(crate) struct Count(AtomicUsize);
+
+impl Count {
+    pub(crate) const fn new() -> Count {
+        Count(AtomicUsize::new(0))
+    }
+
+    pub(crate) fn add(&self) -> usize {
+        self.0.fetch_add(1, Ordering::SeqCst)
+    }
+
+    pub(crate) fn get(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
