@@ -159,8 +159,9 @@ pub(crate) struct ParkRequest {
 
 /// Waits until somebody claims the ticket that `publish` is given.
 ///
-/// `publish` returns `false` if there is no need to wait after all; then it must not have handed
-/// the ticket to anybody. It must not park, panic or run user code.
+/// `publish` returns `false` if there is no need to wait after all. Whoever was handed the ticket
+/// before that may still claim it, which ends the wait as ever; otherwise the ticket is stale. It
+/// must not park, panic or run user code, and is dropped, called or not, before the wait returns.
 #[inline]
 pub(crate) fn park<P>(
     reason: WaitReason,
@@ -203,6 +204,8 @@ where
         || cancel == Cancel::Deliver && !resident.shielded.get() && !std::thread::panicking();
     if header.status.is_cancelled() && may_unwind() {
         // Each delivery lets others run, so that a loop that swallows them cannot hog its home.
+        // What the publication owns may be a lock.
+        mem::drop(publish);
         sched::yield_now();
         return Outcome::Cancelled;
     }
