@@ -1,12 +1,13 @@
 //! Side-by-side measurements: pirn, the bare switch and a bare epoll loop, alternately in one run.
 //!
 //! ```text
-//! cargo run --release -p pirn-benches -- switch spawn parked place echo
+//! cargo run --release -p pirn-benches -- switch spawn parked place channel echo
 //! ```
 //!
 //! Each row is the median of several rounds in which the contestants take turns, with the smallest
 //! and the largest beside it. Machines differ and are shared: read the ratios.
 
+mod channel;
 mod echo;
 mod micro;
 mod place;
@@ -18,7 +19,7 @@ fn main() {
         return echo::child(&rows[1..]);
     }
     if rows.is_empty() {
-        rows = ["switch", "spawn", "parked", "place", "echo"].map(String::from).to_vec();
+        rows = ["switch", "spawn", "parked", "place", "channel", "echo"].map(String::from).to_vec();
     }
     for row in rows {
         match row.as_str() {
@@ -26,6 +27,7 @@ fn main() {
             "spawn" => micro::spawn(),
             "parked" => micro::parked(),
             "place" => place::place(),
+            "channel" => channel::channel(),
             "echo" => echo::echo(),
             other => eprintln!("no such row: {other}"),
         }

@@ -80,6 +80,20 @@ impl Ticket {
         self.seq
     }
 
+    /// Where the one that waits is going to run: a hint.
+    ///
+    /// # Safety
+    ///
+    /// As [`Ticket::claim`].
+    pub(crate) unsafe fn home(self) -> Home {
+        match self.target {
+            // SAFETY: the caller says that the coroutine is alive, and so is its home then.
+            Target::Coroutine(header) => unsafe { sched::look_at_home(header.as_ref()) },
+            // Its thread is blocked.
+            Target::Thread(_) => Home::Idle,
+        }
+    }
+
     /// Ends the wait, unless somebody has before.
     ///
     /// # Safety
@@ -114,6 +128,16 @@ impl Ticket {
             }
         }
     }
+}
+
+/// Where one that waits is going to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Home {
+    /// On a core that has nothing to do.
+    Idle,
+    /// On the calling thread.
+    Here,
+    Elsewhere,
 }
 
 /// The duty to resume one whose wait was claimed. Dropping it does so.

@@ -18,6 +18,9 @@ pub(crate) enum WaitReason {
     Connect,
     Lookup,
     Blocking,
+    Send,
+    Receive,
+    Select,
 }
 
 impl fmt::Display for WaitReason {
@@ -34,6 +37,9 @@ impl fmt::Display for WaitReason {
             WaitReason::Connect => "connect",
             WaitReason::Lookup => "name lookup",
             WaitReason::Blocking => "blocking work",
+            WaitReason::Send => "channel send",
+            WaitReason::Receive => "channel receive",
+            WaitReason::Select => "select",
         })
     }
 }

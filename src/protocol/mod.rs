@@ -13,11 +13,15 @@
 //! | [`idle`] | who is looking for work, who sleeps, whom to wake | all machines; submitters |
 //! | [`token`] | `thread::park` and `unpark` | the parked one; unparkers |
 //! | [`readiness`] | edges of a descriptor against those who wait for them | pollers; waiters |
+//! | [`short_lock`] | a lock for a few dozen instructions | whoever uses what it guards |
+//! | [`channel`] | messages, meetings, selection | senders; receivers |
 
+pub(crate) mod channel;
 pub(crate) mod idle;
 pub(crate) mod inbox;
 pub(crate) mod park_word;
 pub(crate) mod readiness;
+pub(crate) mod short_lock;
 pub(crate) mod sleep;
 pub(crate) mod status;
 pub(crate) mod token;

@@ -410,6 +410,10 @@ impl Machine {
         budget == 0
     }
 
+    pub(super) fn random_below(&self, n: usize) -> usize {
+        self.random.below(n)
+    }
+
     pub(super) fn begin_blocking(&self) {
         self.processor.set_activity(Activity::BlockInPlace);
         self.shared.wake_searcher();

@@ -1,0 +1,4 @@
+//! `std::sync` for coroutines.
+
+#[path = "../mpsc/mod.rs"]
+pub mod mpsc;
