@@ -28,6 +28,7 @@
 //! ```
 //!
 //! - [`spawn`](crate::spawn()) and [`thread`] for coroutines, with [`go!`] as sugar;
+//! - [`channel`] and [`sync::mpsc`] for messages between them;
 //! - [`net`] for sockets;
 //! - [`blocking`](crate::blocking()) and [`block_in_place`] for what can only block;
 //! - [`Builder`] and [`Runtime`] for a runtime of one's own: the first `spawn` starts a default one.
@@ -42,6 +43,8 @@
 
 #[cfg(not(loom))]
 mod blocking;
+#[cfg(not(loom))]
+pub mod channel;
 #[cfg(not(loom))]
 mod coroutine;
 #[cfg(not(loom))]

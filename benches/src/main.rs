@@ -1,12 +1,13 @@
 //! Side-by-side measurements: pirn, the bare switch and a bare epoll loop, alternately in one run.
 //!
 //! ```text
-//! cargo run --release -p pirn-benches -- switch spawn parked place echo locks mutex
+//! cargo run --release -p pirn-benches -- switch spawn parked place channel echo locks mutex
 //! ```
 //!
 //! Each row is the median of several rounds in which the contestants take turns, with the smallest
 //! and the largest beside it. Machines differ and are shared: read the ratios.
 
+mod channel;
 mod echo;
 mod micro;
 mod place;
@@ -19,7 +20,7 @@ fn main() {
         return echo::child(&rows[1..]);
     }
     if rows.is_empty() {
-        rows = ["switch", "spawn", "parked", "place", "echo", "locks", "mutex"]
+        rows = ["switch", "spawn", "parked", "place", "channel", "echo", "locks", "mutex"]
             .map(String::from)
             .to_vec();
     }
@@ -29,6 +30,7 @@ fn main() {
             "spawn" => micro::spawn(),
             "parked" => micro::parked(),
             "place" => place::place(),
+            "channel" => channel::channel(),
             "echo" => echo::echo(),
             "locks" => sync::uncontended(),
             "mutex" => sync::contended(),

@@ -85,6 +85,20 @@ impl Ticket {
         self.seq
     }
 
+    /// Where the one that waits is going to run: a hint.
+    ///
+    /// # Safety
+    ///
+    /// As [`Ticket::claim`].
+    pub(crate) unsafe fn home(self) -> Home {
+        match self.target {
+            // SAFETY: the caller says that the coroutine is alive, and so is its home then.
+            Target::Coroutine(header) => unsafe { sched::look_at_home(header.as_ref()) },
+            // Its thread is blocked.
+            Target::Thread(_) => Home::Idle,
+        }
+    }
+
     /// Ends the wait, unless somebody has before.
     ///
     /// # Safety
@@ -119,6 +133,16 @@ impl Ticket {
             }
         }
     }
+}
+
+/// Where one that waits is going to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Home {
+    /// On a core that has nothing to do.
+    Idle,
+    /// On the calling thread.
+    Here,
+    Elsewhere,
 }
 
 /// The duty to resume one whose wait was claimed. Dropping it does so.
@@ -164,8 +188,9 @@ pub(crate) struct ParkRequest {
 
 /// Waits until somebody claims the ticket that `publish` is given.
 ///
-/// `publish` returns `false` if there is no need to wait after all; then it must not have handed
-/// the ticket to anybody. It must not park, panic or run user code.
+/// `publish` returns `false` if there is no need to wait after all. Whoever was handed the ticket
+/// before that may still claim it, which ends the wait as ever; otherwise the ticket is stale. It
+/// must not park, panic or run user code, and is dropped, called or not, before the wait returns.
 #[inline]
 pub(crate) fn park<P>(
     reason: WaitReason,
@@ -208,6 +233,8 @@ where
         || cancel == Cancel::Deliver && !resident.shielded.get() && !std::thread::panicking();
     if header.status.is_cancelled() && may_unwind() {
         // Each delivery lets others run, so that a loop that swallows them cannot hog its home.
+        // What the publication owns may be a lock.
+        mem::drop(publish);
         sched::yield_now();
         return Outcome::Cancelled;
     }

@@ -19,7 +19,10 @@
 //! | [`raw_once`] | who initialises, who waits, and what comes of a failure | initialisers; waiters |
 //! | [`raw_barrier`] | waiting until enough have come | those who come |
 //! | [`readiness`] | edges of a descriptor against those who wait for them | pollers; waiters |
+//! | [`short_lock`] | a lock for a few dozen instructions | whoever uses what it guards |
+//! | [`channel`] | messages, meetings, selection | senders; receivers |
 
+pub(crate) mod channel;
 pub(crate) mod idle;
 pub(crate) mod inbox;
 pub(crate) mod park_word;
@@ -31,6 +34,7 @@ pub(crate) mod raw_once;
 pub(crate) mod raw_rwlock;
 pub(crate) mod raw_semaphore;
 pub(crate) mod readiness;
+pub(crate) mod short_lock;
 pub(crate) mod sleep;
 pub(crate) mod status;
 pub(crate) mod token;

@@ -203,7 +203,7 @@ impl<W: Copy> State<W> {
         if self.closed {
             return Request::Closed;
         }
-        if self.permits < permits || self.waiting.len() != 0 {
+        if self.permits < permits || !self.waiting.is_empty() {
             return Request::Waits;
         }
         self.permits -= permits;

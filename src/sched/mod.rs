@@ -18,7 +18,7 @@ pub use shared::Stall;
 pub(crate) use shared::{Config, Driver, OnStall, Shared};
 
 use crate::coroutine::{self, Coroutine, Header, Seed};
-use crate::park::Outcome;
+use crate::park::{Home, Outcome};
 use crate::stack::Class;
 use machine::Machine;
 use std::io;
@@ -104,6 +104,31 @@ pub(crate) unsafe fn ready(coroutine: Coroutine, outcome: Outcome) {
         home.driver.interrupt();
     }
     home.pins.fetch_sub(1, Ordering::Release);
+}
+
+/// What the home of a parked coroutine is doing.
+///
+/// # Safety
+///
+/// The coroutine stays parked, and its runtime with it.
+pub(crate) unsafe fn look_at_home(header: &Header) -> Home {
+    let home = header.home();
+    let is_here = |machine: &Machine| ptr::eq(&raw const *machine.processor, home);
+    if header.is_migrating() {
+        Home::Elsewhere
+    } else if with_machine(is_here) == Some(true) {
+        Home::Here
+    // SAFETY: a processor outlives its residents.
+    } else if unsafe { &*home }.sleep.is_asleep() {
+        Home::Idle
+    } else {
+        Home::Elsewhere
+    }
+}
+
+/// A random number below `n`, from a machine's own source; `None` on a plain thread.
+pub(crate) fn random_below(n: usize) -> Option<usize> {
+    with_machine(|machine| machine.random_below(n))
 }
 
 /// Lets others run. On a plain thread, the system's yield.

@@ -5,6 +5,7 @@ mod condvar;
 mod event;
 mod gate;
 mod lazy_lock;
+pub mod mpsc;
 mod mutex;
 mod notify;
 mod once;

@@ -90,6 +90,32 @@ impl<W: Copy> WaitList<W> {
         self.front.map(|front| unsafe { front.as_ref() }.waiter)
     }
 
+    /// Adds a waiter that goes before all others.
+    ///
+    /// # Safety
+    ///
+    /// As [`WaitList::push_back`].
+    pub(crate) unsafe fn push_front(&mut self, node: NonNull<Node<W>>) {
+        // SAFETY: the caller says that the node is alive and this list's own.
+        let entry = unsafe { node.as_ref() };
+        debug_assert!(!entry.linked.get());
+        entry.linked.set(true);
+        entry.previous.set(None);
+        entry.next.set(self.front);
+        match self.front {
+            // SAFETY: a node in the list is alive.
+            Some(front) => unsafe { front.as_ref() }.previous.set(Some(node)),
+            None => self.back = Some(node),
+        }
+        self.front = Some(node);
+        self.len += 1;
+    }
+
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.front.is_none()
+    }
+
     /// Takes the one that has waited longest.
     pub(crate) fn pop_front(&mut self) -> Option<W> {
         let node = self.front?;
@@ -97,6 +123,33 @@ impl<W: Copy> WaitList<W> {
         // SAFETY: the node was in the list until this call, so it is alive: its owner cannot
         // have gone without the lock under which this list is.
         Some(unsafe { node.as_ref() }.waiter)
+    }
+
+    /// Whether one of the first `limit` waiters is such as `wanted` says.
+    pub(crate) fn any(&self, limit: usize, mut wanted: impl FnMut(&W) -> bool) -> bool {
+        self.find(limit, |waiter| wanted(waiter)).is_some()
+    }
+
+    /// Takes the first of the first `limit` waiters that is such as `wanted` says.
+    pub(crate) fn pop_wanted(&mut self, limit: usize, wanted: impl FnMut(&W) -> bool) -> Option<W> {
+        let node = self.find(limit, wanted)?;
+        self.unlink(node);
+        // SAFETY: as in `pop_front`.
+        Some(unsafe { node.as_ref() }.waiter)
+    }
+
+    fn find(&self, limit: usize, mut wanted: impl FnMut(&W) -> bool) -> Option<NonNull<Node<W>>> {
+        let mut next = self.front;
+        for _ in 0..limit {
+            let node = next?;
+            // SAFETY: a node in the list is alive.
+            let entry = unsafe { node.as_ref() };
+            if wanted(&entry.waiter) {
+                return Some(node);
+            }
+            next = entry.next.get();
+        }
+        None
     }
 
     /// Removes a waiter that gives up. `false`: somebody took it off before.
@@ -138,6 +191,23 @@ mod tests {
 
     fn drain(list: &mut WaitList<u32>) -> Vec<u32> {
         std::iter::from_fn(|| list.pop_front()).collect()
+    }
+
+    #[test]
+    fn one_may_be_picked_out_of_the_first_few_and_one_may_go_first() {
+        let nodes: Vec<_> = (0..5).map(|value| Box::new(Node::new(value))).collect();
+        let mut list = WaitList::new();
+        for node in &nodes[1..] {
+            // SAFETY: the boxes outlive the list's use of them.
+            unsafe { list.push_back(NonNull::from(&**node)) };
+        }
+        // SAFETY: as above.
+        unsafe { list.push_front(NonNull::from(&*nodes[0])) };
+        assert_eq!(list.pop_wanted(3, |&value| value == 3), None);
+        assert!(list.any(4, |&value| value == 3) && !list.any(3, |&value| value == 3));
+        assert_eq!(list.pop_wanted(4, |&value| value > 1), Some(2));
+        assert_eq!(drain(&mut list), [0, 1, 3, 4]);
+        assert!(list.is_empty());
     }
 
     #[test]

@@ -482,6 +482,10 @@ impl Machine {
         budget == 0
     }
 
+    pub(super) fn random_below(&self, n: usize) -> usize {
+        self.random.below(n)
+    }
+
     /// `false`: the running coroutine is in that mode already, and whoever began it ends it.
     pub(super) fn begin_blocking(&self) -> bool {
         let begins = self.processor.activity() != Activity::BlockInPlace;

@@ -1,0 +1,168 @@
+//! A lock for critical sections of a few dozen instructions.
+//!
+//! std's mutex costs two read-modify-writes a turn, since its unlock has to look for sleepers.
+//! Nobody sleeps at this one: unlocking is a plain store. Who finds it held looks again after
+//! pauses that double, then gives its processor away, then sleeps for a moment, so a holder that
+//! was preempted gets to run, whatever its priority.
+//!
+//! The pauses are long beside a critical section on purpose. While one core waits, the other one
+//! takes the lock many times in a row with the cache line at hand; two cores that took turns would
+//! pay for the transfer of the line each time. The lock is not fair by this, and what it guards
+//! has to be: the queues inside it are in order.
+
+#![expect(unsafe_code, reason = "a lock hands out what it guards")]
+
+use crate::primitive::sync::atomic::{AtomicU32, Ordering};
+use std::cell::UnsafeCell;
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+const FREE: u32 = 0;
+const HELD: u32 = 1;
+
+/// The longest row of pauses is two to the power of this.
+const SPINS: u32 = 7;
+/// Turns given away before it sleeps.
+const YIELDS: u32 = 64;
+const NAP: Duration = Duration::from_micros(50);
+
+/// See the module's description.
+pub(crate) struct ShortLock<T> {
+    word: AtomicU32,
+    data: UnsafeCell<T>,
+}
+
+// SAFETY: one thread at a time gets at the data, by reference or by value.
+unsafe impl<T: Send> Send for ShortLock<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for ShortLock<T> {}
+
+impl<T> ShortLock<T> {
+    pub(crate) fn new(data: T) -> ShortLock<T> {
+        ShortLock { word: AtomicU32::new(FREE), data: UnsafeCell::new(data) }
+    }
+
+    #[inline]
+    pub(crate) fn lock(&self) -> ShortGuard<'_, T> {
+        if !self.try_lock() {
+            self.lock_contended();
+        }
+        ShortGuard { lock: self }
+    }
+
+    #[inline]
+    fn try_lock(&self) -> bool {
+        self.word.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    }
+
+    #[cold]
+    fn lock_contended(&self) {
+        let mut turn = 0;
+        loop {
+            wait(turn);
+            if self.word.load(Ordering::Relaxed) == FREE && self.try_lock() {
+                return;
+            }
+            turn += 1;
+        }
+    }
+}
+
+#[cfg(not(loom))]
+fn wait(turn: u32) {
+    if turn <= SPINS {
+        for _ in 0..1 << turn {
+            std::hint::spin_loop();
+        }
+    } else if turn <= SPINS + YIELDS {
+        std::thread::yield_now();
+    } else {
+        std::thread::sleep(NAP);
+    }
+}
+
+#[cfg(loom)]
+fn wait(turn: u32) {
+    let _turns_of_the_runtime = (turn, SPINS, YIELDS, NAP);
+    loom::thread::yield_now();
+}
+
+/// The lock is held. It may be released on another stack than it was taken on, but by the same
+/// thread of control.
+pub(crate) struct ShortGuard<'a, T> {
+    lock: &'a ShortLock<T>,
+}
+
+impl<T> Deref for ShortGuard<'_, T> {
+    type Target = T;
+
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: the lock is held for as long as the guard lives.
+        unsafe { &*self.lock.data.get() }
+    }
+}
+
+impl<T> DerefMut for ShortGuard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as above, and the guard is borrowed exclusively.
+        unsafe { &mut *self.lock.data.get() }
+    }
+}
+
+impl<T> Drop for ShortGuard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        self.lock.word.store(FREE, Ordering::Release);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_threads_than_cores_take_turns() {
+        let lock = ShortLock::new(0_u64);
+        std::thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| {
+                    for _ in 0..20_000 {
+                        *lock.lock() += 1;
+                    }
+                });
+            }
+        });
+        assert_eq!(*lock.lock(), 320_000);
+    }
+}
+
+#[cfg(all(test, loom))]
+mod models {
+    use super::*;
+    use loom::sync::Arc;
+
+    #[test]
+    fn one_at_a_time() {
+        loom::model(|| {
+            let lock = Arc::new(ShortLock::new(loom::cell::UnsafeCell::new(0)));
+            let add = |lock: &ShortLock<loom::cell::UnsafeCell<u32>>| {
+                let guard = lock.lock();
+                // SAFETY: the model checks that no two accesses to the cell overlap.
+                guard.with_mut(|value| unsafe { *value += 1 });
+            };
+            let other = {
+                let lock = lock.clone();
+                loom::thread::spawn(move || {
+                    add(&lock);
+                    add(&lock);
+                })
+            };
+            add(&lock);
+            other.join().unwrap();
+            // SAFETY: as above.
+            lock.lock().with(|value| assert_eq!(unsafe { *value }, 3));
+        });
+    }
+}
