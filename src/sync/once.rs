@@ -74,6 +74,7 @@ impl Once {
     /// One that has not been called.
     #[inline]
     #[must_use]
+    #[expect(clippy::new_without_default, reason = "std's has none")]
     pub const fn new() -> Once {
         Once { raw: RawOnce::new() }
     }

@@ -96,7 +96,7 @@ fn one_rwlock() {
             let waiting = waiting.clone();
             runtime.spawn(move || {
                 waiting.add();
-                if NEXT.add() % 10 == 0 {
+                if NEXT.add().is_multiple_of(10) {
                     *LOCK.write().unwrap() += 1;
                 } else {
                     drop(LOCK.read().unwrap());
