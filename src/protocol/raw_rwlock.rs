@@ -320,6 +320,7 @@ mod models {
     enum Does {
         Read,
         Write,
+        WriteTwice,
         /// Keeps the lock for itself as soon as it may.
         WriteImpatiently,
         ReadOrGiveUp,
@@ -392,6 +393,9 @@ mod models {
             let (want, gives_up, impatient) = match does {
                 Does::Read => (Want::Read, false, false),
                 Does::ReadOrGiveUp => (Want::Read, true, false),
+                Does::WriteTwice => {
+                    return self.run(who, Does::Write) + self.run(who, Does::Write);
+                }
                 Does::Write | Does::WriteThenRead => (Want::Write, false, false),
                 Does::WriteImpatiently => (Want::Write, false, true),
                 Does::WriteOrGiveUp => (Want::Write, true, false),
@@ -458,8 +462,47 @@ mod models {
     #[test]
     fn who_gives_up_lets_those_behind_go_on() {
         check(&[Read, WriteOrGiveUp, Read], 3);
-        check(&[Write, WriteOrGiveUp, Write], 2);
+        check(&[WriteTwice, WriteOrGiveUp, Write], 2);
+        check(&[WriteTwice, WriteOrGiveUp, Read], 2);
         check(&[Write, ReadOrGiveUp, Read], 3);
+    }
+
+    /// A writer that was woken finds the lock taken and gives up, while the lock is released by one
+    /// who relies on it, and somebody else comes to wait.
+    #[test]
+    fn the_wake_of_who_gives_up_is_not_lost() {
+        for comes in [Write, Read] {
+            let mut model = loom::model::Builder::new();
+            model.preemption_bound = Some(3);
+            model.check(move || {
+                let shared = Arc::new(Shared {
+                    raw: RawRwLock::new(),
+                    crowd: Crowd::new(1),
+                    data: UnsafeCell::new(0),
+                });
+                assert!(shared.raw.try_write());
+                shared.raw.state.fetch_or(WOKEN, Ordering::Relaxed);
+                let woken = {
+                    let shared = shared.clone();
+                    loom::thread::spawn(move || {
+                        if shared.raw.try_write_woken() {
+                            shared.settle(shared.raw.unlock_write());
+                        } else {
+                            shared.raw.abandon();
+                            shared.settle(true);
+                        }
+                    })
+                };
+                let other = {
+                    let shared = shared.clone();
+                    loom::thread::spawn(move || shared.run(0, comes))
+                };
+                shared.settle(shared.raw.unlock_write());
+                woken.join().unwrap();
+                other.join().unwrap();
+                assert_eq!(shared.raw.state.load(Ordering::Relaxed), 0);
+            });
+        }
     }
 
     #[test]

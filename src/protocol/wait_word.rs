@@ -102,12 +102,11 @@ impl<W: Copy> WaitWord<W> {
         &self.bits
     }
 
-    /// Whether somebody waits, as of some moment.
+    /// Whether somebody waits. Sees all who joined before something that the caller knows of: as
+    /// before they released a mutex that the caller has locked since.
     #[inline]
     pub(crate) fn has_waiters(&self) -> bool {
-        // SeqCst: a notifier that uses no mutex, but SeqCst operations of its own, finds whoever
-        // looked at those after it had joined.
-        self.bits.load(Ordering::SeqCst) & !FLAGS != 0
+        self.bits.load(Ordering::Acquire) & !FLAGS != 0
     }
 
     pub(crate) fn lock(&self) -> Queue<'_, W> {

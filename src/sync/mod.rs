@@ -24,6 +24,8 @@ pub use event::Event;
 pub use lazy_lock::LazyLock;
 pub use mutex::{Mutex, MutexGuard};
 pub use notify::Notify;
+#[expect(deprecated, reason = "std has it")]
+pub use once::ONCE_INIT;
 pub use once::{Once, OnceState};
 pub use once_lock::OnceLock;
 pub use parker::{Parker, Unparker};

@@ -45,6 +45,11 @@ pub struct OnceState {
     _not_sync: PhantomData<Cell<()>>,
 }
 
+/// A [`Once`] that has not been called.
+#[deprecated(note = "the `Once::new()` function is now preferred")]
+#[expect(clippy::declare_interior_mutable_const, reason = "std has it")]
+pub const ONCE_INIT: Once = Once::new();
+
 /// What is to become of it if the initialiser is cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cancelling {

@@ -90,6 +90,9 @@ macro_rules! traits {
 
 #[test]
 fn the_probe_tells_apart() {
+    struct Mute;
+
+    assert!(!traits!(Mute).debug);
     let plain = traits!(u8);
     assert!(plain.send && plain.sync && plain.unpin && plain.unwind_safe && plain.copy);
     assert!(plain.display && plain.eq && plain.default && plain.debug && plain.clone);
