@@ -34,7 +34,8 @@ impl Host for Parking {
     /// A plain thread does not know, and looks.
     #[inline]
     fn somebody_idles() -> bool {
-        sched::with_shared(|shared| shared.idle.sleepers() > 0).unwrap_or(true)
+        sched::with_shared(|shared| shared.idle.sleepers() + shared.idle.searching() > 0)
+            .unwrap_or(true)
     }
 
     #[inline]

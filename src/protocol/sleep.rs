@@ -76,12 +76,6 @@ impl Sleep {
         self.0.load(Ordering::Relaxed) == ASLEEP && self.turn(WOKEN)
     }
 
-    /// Whether it sleeps and nobody has called it: a hint.
-    #[inline]
-    pub(crate) fn is_asleep(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == ASLEEP
-    }
-
     /// Picks this machine to search for work. `true`: the caller must signal it and has counted
     /// it as searching.
     #[must_use = "a sleeping machine must be signalled"]

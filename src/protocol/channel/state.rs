@@ -103,11 +103,8 @@ impl<H: Host> Queue<H> {
                 place_of(waiter) == place
             })
         };
-        let picked = match H::somebody_idles() {
-            true => first_of(&mut self.list, Place::Idle),
-            false => None,
-        };
-        let picked = picked.or_else(|| first_of(&mut self.list, Place::Here));
+        let picked =
+            first_of(&mut self.list, Place::Idle).or_else(|| first_of(&mut self.list, Place::Here));
         self.skips = if picked.is_some() && looked_at > 1 { self.skips + 1 } else { 0 };
         picked
     }
