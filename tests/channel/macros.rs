@@ -34,7 +34,7 @@ fn the_whole_grammar() {
         assert_eq!(value, 10);
         let value: i32 = select! {
             recv(r) -> message => { message }.unwrap_or(0) + 1,
-            recv(none) -> _ => match 3 { n => n },
+            recv(none) -> _ => if r.is_empty() { 3 } else { 4 },
         };
         assert_eq!(value, 3);
         let full = pirn::channel::select! {
@@ -152,9 +152,9 @@ fn control_flow_leaves_from_bodies() {
 #[test]
 fn temporaries_live_as_long_as_the_select() {
     everywhere(|_| {
-        let maybe: Option<&Receiver<u32>> = None;
+        let receivers: [Receiver<u32>; 0] = [];
         select! {
-            recv(maybe.unwrap_or(&never())) -> _ => unreachable!(),
+            recv(receivers.first().unwrap_or(&never())) -> _ => unreachable!(),
             recv(after(ms(1))) -> when => assert!(when.is_ok()),
         }
     });

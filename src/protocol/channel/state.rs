@@ -33,7 +33,7 @@ mod modelled {
 }
 
 /// Among how many waiters one is looked for whose core is idle.
-const WINDOW: usize = 8;
+const WINDOW: usize = 32;
 /// How often in a row the first waiter may be passed over.
 const MOST_SKIPS: u32 = 16;
 
