@@ -1,5 +1,7 @@
 //! The channel's own code over plain threads: all interleavings of a few steps.
 
+#![expect(unsafe_code, reason = "tickets point to what waits")]
+
 use super::*;
 use crate::protocol::park_word::{ParkWord, Seq};
 use crate::protocol::signal::Signal;
@@ -91,7 +93,7 @@ impl Host for Thread {
 
 type Pair = (SenderHalf<u32, Thread>, ReceiverHalf<u32, Thread>);
 
-/// A message whose copies are counted by the model: each is received or comes back.
+/// Runs a model in all interleavings with that many preemptions at most.
 fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
