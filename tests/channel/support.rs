@@ -22,7 +22,9 @@ pub(crate) enum Place {
 }
 
 pub(crate) enum Running<T> {
-    Thread(std::thread::JoinHandle<T>),
+    /// What the thread will leave. A coroutine that joined the thread itself would block its worker,
+    /// which others need in order to let the thread end.
+    Thread(pirn::channel::Receiver<T>),
     Coroutine(pirn::thread::JoinHandle<T>),
 }
 
@@ -30,7 +32,7 @@ impl<T> Running<T> {
     #[track_caller]
     pub(crate) fn join(self) -> T {
         match self {
-            Running::Thread(thread) => thread.join().unwrap(),
+            Running::Thread(result) => result.recv().unwrap(),
             Running::Coroutine(coroutine) => coroutine.join().unwrap(),
         }
     }
@@ -47,7 +49,11 @@ impl Place {
             Place::Both(turn) => turn.fetch_add(1, Ordering::Relaxed) % 2 == 0,
         };
         match on_thread {
-            true => Running::Thread(std::thread::spawn(f)),
+            true => {
+                let (s, r) = pirn::channel::bounded(1);
+                std::thread::spawn(move || drop(s.send(f())));
+                Running::Thread(r)
+            }
             false => Running::Coroutine(pirn::spawn(f)),
         }
     }
