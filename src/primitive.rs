@@ -61,6 +61,12 @@ macro_rules! const_unless_loom {
 }
 pub(crate) use const_unless_loom;
 
+/// Lets the other threads of a model run.
+#[cfg(loom)]
+pub(crate) fn yield_to_others() {
+    loom::thread::yield_now();
+}
+
 /// Locks a mutex whose data cannot be left half-written by a panic.
 ///
 /// The runtime's own critical sections run no user code, so poisoning carries no information here.

@@ -1,8 +1,8 @@
 //! Channels that deliver instants: deadlines of those who wait, and nothing else.
 
 use super::host::{Parking, sleep_until};
-use crate::protocol::channel::select::Queued;
-use crate::protocol::channel::{Case, ReceiveStop, Registration, Token};
+use crate::protocol::channel::select::{Queued, Registration};
+use crate::protocol::channel::{Case, ReceiveStop, Token};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};

@@ -34,7 +34,8 @@ impl Host for Parking {
     /// A plain thread does not know, and looks.
     #[inline]
     fn somebody_idles() -> bool {
-        sched::with_processor(|_, shared| shared.idle.sleepers() > 0).unwrap_or(true)
+        let idle = |idle: &crate::protocol::idle::Idle| idle.sleepers() + idle.searching() > 0;
+        sched::with_processor(|_, shared| idle(&shared.idle)).unwrap_or(true)
     }
 
     #[inline]

@@ -93,9 +93,9 @@ macro_rules! __channel_select_biased {
     };
 }
 
-/// The steps: `@split` separates the cases, `@sort` checks them and finds the default, `@choose`
-/// takes the shortcuts, `@bind` evaluates the handles, `@select` selects, and `@complete` does what
-/// was selected.
+/// The steps: `@split` separates the cases, `@choose` takes the shortcuts, `@bind` evaluates the
+/// handles and finds the default, `@select` selects, and `@complete` does what was selected. Two of
+/// them recurse for each case, so that 32 stay below the compiler's limit.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __channel_select_parts {
@@ -107,7 +107,7 @@ macro_rules! __channel_select_parts {
     };
 
     (@split $biased:tt [$($cases:tt)*]) => {
-        $crate::__channel_select_parts!(@sort $biased [] [] $($cases)*)
+        $crate::__channel_select_parts!(@choose $biased $($cases)*)
     };
     (@split $biased:tt [$($cases:tt)*] default => $($rest:tt)*) => {
         $crate::__channel_select_parts!(@split $biased [$($cases)*] default() => $($rest)*)
@@ -163,52 +163,8 @@ macro_rules! __channel_select_parts {
         ))
     };
 
-    (@sort $biased:tt $cases:tt $default:tt) => {
-        $crate::__channel_select_parts!(@choose $biased $cases $default)
-    };
-    (@sort $biased:tt [$($cases:tt)*] $default:tt
-        (recv ($receiver:expr $(,)?) ($result:pat) $body:tt) $($rest:tt)*
-    ) => {
-        $crate::__channel_select_parts!(@sort $biased
-            [$($cases)* (recv $receiver, $result, $body)] $default $($rest)*)
-    };
-    (@sort $biased:tt [$($cases:tt)*] $default:tt
-        (send ($sender:expr, $message:expr $(,)?) ($result:pat) $body:tt) $($rest:tt)*
-    ) => {
-        $crate::__channel_select_parts!(@sort $biased
-            [$($cases)* (send $sender, $message, $result, $body)] $default $($rest)*)
-    };
-    (@sort $biased:tt $cases:tt [] (default () () $body:tt) $($rest:tt)*) => {
-        $crate::__channel_select_parts!(@sort $biased $cases [now $body] $($rest)*)
-    };
-    (@sort $biased:tt $cases:tt [] (default ($timeout:expr $(,)?) () $body:tt) $($rest:tt)*) => {
-        $crate::__channel_select_parts!(@sort $biased $cases [within $timeout, $body] $($rest)*)
-    };
-    (@sort $biased:tt $cases:tt [$($default:tt)+] (default $args:tt () $body:tt) $($rest:tt)*) => {
-        compile_error!("there can be only one `default` case in a `select!` block")
-    };
-    (@sort $biased:tt $cases:tt $default:tt (default $args:tt ($result:pat) $body:tt)
-        $($rest:tt)*
-    ) => {
-        compile_error!("expected `=>` after a `default` case, found `->`")
-    };
-    (@sort $biased:tt $cases:tt $default:tt (recv $args:tt () $body:tt) $($rest:tt)*) => {
-        compile_error!("expected `->` after a `recv` case, found `=>`")
-    };
-    (@sort $biased:tt $cases:tt $default:tt (send $args:tt () $body:tt) $($rest:tt)*) => {
-        compile_error!("expected `->` after a `send` case, found `=>`")
-    };
-    (@sort $biased:tt $cases:tt $default:tt ($kind:ident $args:tt $result:tt $body:tt)
-        $($rest:tt)*
-    ) => {
-        compile_error!(concat!(
-            "expected `recv(receiver)`, `send(sender, message)`, `default` or `default(timeout)`, \
-             found `", stringify!($kind), stringify!($args), "`"
-        ))
-    };
-
     // One receive and nothing else is a method of the receiver.
-    (@choose $biased:tt [(recv $receiver:expr, $result:pat, $body:tt)] []) => {
+    (@choose $biased:tt (recv ($receiver:expr $(,)?) ($result:pat) $body:tt)) => {
         match $receiver {
             ref receiver => {
                 let receiver: &$crate::channel::Receiver<_> = receiver;
@@ -218,7 +174,9 @@ macro_rules! __channel_select_parts {
             }
         }
     };
-    (@choose $biased:tt [(recv $receiver:expr, $result:pat, $body:tt)] [now $default:tt]) => {
+    (@choose $biased:tt (recv ($receiver:expr $(,)?) ($result:pat) $body:tt)
+        (default () () $default:tt)
+    ) => {
         match $receiver {
             ref receiver => {
                 let receiver: &$crate::channel::Receiver<_> = receiver;
@@ -233,8 +191,8 @@ macro_rules! __channel_select_parts {
             }
         }
     };
-    (@choose $biased:tt [(recv $receiver:expr, $result:pat, $body:tt)]
-        [within $timeout:expr, $default:tt]
+    (@choose $biased:tt (recv ($receiver:expr $(,)?) ($result:pat) $body:tt)
+        (default ($timeout:expr $(,)?) () $default:tt)
     ) => {
         match $receiver {
             ref receiver => {
@@ -252,8 +210,8 @@ macro_rules! __channel_select_parts {
             }
         }
     };
-    (@choose $biased:tt [$($cases:tt)*] $default:tt) => {
-        $crate::__channel_select_parts!(@bind $biased $default [] [
+    (@choose $biased:tt $($cases:tt)*) => {
+        $crate::__channel_select_parts!(@bind $biased [] [] [
             0 h0, 1 h1, 2 h2, 3 h3, 4 h4, 5 h5, 6 h6, 7 h7, 8 h8, 9 h9, 10 h10, 11 h11, 12 h12,
             13 h13, 14 h14, 15 h15, 16 h16, 17 h17, 18 h18, 19 h19, 20 h20, 21 h21, 22 h22,
             23 h23, 24 h24, 25 h25, 26 h26, 27 h27, 28 h28, 29 h29, 30 h30, 31 h31,
@@ -263,11 +221,30 @@ macro_rules! __channel_select_parts {
     (@bind $biased:tt $default:tt [$($bound:tt)*] $names:tt) => {
         $crate::__channel_select_parts!(@select $biased $default $($bound)*)
     };
+    (@bind $biased:tt [] $bound:tt $names:tt (default () () $body:tt) $($cases:tt)*) => {
+        $crate::__channel_select_parts!(@bind $biased [now $body] $bound $names $($cases)*)
+    };
+    (@bind $biased:tt [] $bound:tt $names:tt (default ($timeout:expr $(,)?) () $body:tt)
+        $($cases:tt)*
+    ) => {
+        $crate::__channel_select_parts!(
+            @bind $biased [within $timeout, $body] $bound $names $($cases)*)
+    };
+    (@bind $biased:tt $default:tt $bound:tt $names:tt (default $args:tt () $body:tt)
+        $($cases:tt)*
+    ) => {
+        compile_error!("`select!` has one `default` or `default(timeout)` at most")
+    };
+    (@bind $biased:tt $default:tt $bound:tt $names:tt (default $args:tt $result:tt $body:tt)
+        $($cases:tt)*
+    ) => {
+        compile_error!("expected `=>` after a `default` case, found `->`")
+    };
     (@bind $biased:tt $default:tt $bound:tt [] $($cases:tt)+) => {
         compile_error!("too many operations in a `select!` block")
     };
     (@bind $biased:tt $default:tt [$($bound:tt)*] [$index:tt $name:ident, $($names:tt)*]
-        (recv $receiver:expr, $result:pat, $body:tt) $($cases:tt)*
+        (recv ($receiver:expr $(,)?) ($result:pat) $body:tt) $($cases:tt)*
     ) => {
         match $receiver {
             ref handle => {
@@ -279,7 +256,7 @@ macro_rules! __channel_select_parts {
         }
     };
     (@bind $biased:tt $default:tt [$($bound:tt)*] [$index:tt $name:ident, $($names:tt)*]
-        (send $sender:expr, $message:expr, $result:pat, $body:tt) $($cases:tt)*
+        (send ($sender:expr, $message:expr $(,)?) ($result:pat) $body:tt) $($cases:tt)*
     ) => {
         match $sender {
             ref handle => {
@@ -289,6 +266,19 @@ macro_rules! __channel_select_parts {
                     [$($names)*] $($cases)*)
             }
         }
+    };
+    (@bind $biased:tt $default:tt $bound:tt $names:tt ($kind:ident $args:tt () $body:tt)
+        $($cases:tt)*
+    ) => {
+        compile_error!(concat!("expected `->` after `", stringify!($kind), "`, found `=>`"))
+    };
+    (@bind $biased:tt $default:tt $bound:tt $names:tt ($kind:ident $args:tt $result:tt $body:tt)
+        $($cases:tt)*
+    ) => {
+        compile_error!(concat!(
+            "expected `recv(receiver)`, `send(sender, message)`, `default` or `default(timeout)`, ",
+            "found `", stringify!($kind), stringify!($args), "`"
+        ))
     };
 
     (@select $biased:tt [] $(($kind:ident $index:tt $name:ident $($rest:tt)*))*) => {{
@@ -312,40 +302,31 @@ macro_rules! __channel_select_parts {
 
     // In each branch the choice is moved before the body begins, so that nothing is borrowed there.
     (@maybe $chosen:ident $default:tt $($cases:tt)*) => {
-        match $chosen {
-            ::core::option::Option::None => {
-                ::core::mem::forget($chosen);
-                $default
-            }
-            ::core::option::Option::Some($chosen) => {
-                $crate::__channel_select_parts!(@complete $chosen $($cases)*)
-            }
+        if ::core::option::Option::is_none(&$chosen) {
+            ::core::mem::forget($chosen);
+            $default
+        } else {
+            let $chosen = ::core::option::Option::unwrap($chosen);
+            $crate::__channel_select_parts!(@complete $chosen $($cases)*)
         }
     };
 
-    (@complete $chosen:ident) => {
-        ::core::unreachable!("a select chose what it was not given")
-    };
-    (@complete $chosen:ident (recv $index:tt $name:ident [] $result:pat, $body:tt)
-        $($cases:tt)*
-    ) => {
-        if $chosen.index() == $index {
-            let result = $chosen.recv($name);
-            let $result = result;
-            $body
-        } else {
-            $crate::__channel_select_parts!(@complete $chosen $($cases)*)
+    (@complete $chosen:ident $(($kind:ident $index:tt $name:ident $($rest:tt)*))*) => {
+        $(if $chosen.index() == $index {
+            $crate::__channel_select_parts!(@do $chosen $kind $name $($rest)*)
+        } else)* {
+            ::core::unreachable!("a select chose what it was not given")
         }
     };
-    (@complete $chosen:ident (send $index:tt $name:ident [$message:expr] $result:pat, $body:tt)
-        $($cases:tt)*
-    ) => {
-        if $chosen.index() == $index {
-            let result = $chosen.send($name, $message);
-            let $result = result;
-            $body
-        } else {
-            $crate::__channel_select_parts!(@complete $chosen $($cases)*)
-        }
-    };
+
+    (@do $chosen:ident recv $name:ident [] $result:pat, $body:tt) => {{
+        let result = $chosen.recv($name);
+        let $result = result;
+        $body
+    }};
+    (@do $chosen:ident send $name:ident [$message:expr] $result:pat, $body:tt) => {{
+        let result = $chosen.send($name, $message);
+        let $result = result;
+        $body
+    }};
 }

@@ -138,7 +138,7 @@ impl Ticket {
 /// Where one that waits is going to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Home {
-    /// On a core that has nothing to do.
+    /// On a core that has nothing to do, and that nobody else has picked.
     Idle,
     /// On the calling thread.
     Here,

@@ -22,6 +22,7 @@
 //! | [`short_lock`] | a lock for a few dozen instructions | whoever uses what it guards |
 //! | [`channel`] | messages, meetings, selection | senders; receivers |
 
+#[cfg_attr(loom, expect(dead_code, reason = "the models do not need all of it"))]
 pub(crate) mod channel;
 pub(crate) mod idle;
 pub(crate) mod inbox;

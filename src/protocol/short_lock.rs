@@ -84,7 +84,7 @@ fn wait(turn: u32) {
 #[cfg(loom)]
 fn wait(turn: u32) {
     let _turns_of_the_runtime = (turn, SPINS, YIELDS, NAP);
-    loom::thread::yield_now();
+    crate::primitive::yield_to_others();
 }
 
 /// The lock is held. It may be released on another stack than it was taken on, but by the same

@@ -88,12 +88,6 @@ impl Sleep {
         self.0.load(Ordering::Relaxed) == ASLEEP && self.turn(ASLEEP, WOKEN)
     }
 
-    /// Whether it sleeps and nobody has called it: a hint.
-    #[inline]
-    pub(crate) fn is_asleep(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == ASLEEP
-    }
-
     /// Picks this machine to search for work. The caller has counted it as searching.
     pub(crate) fn wake_to_search(&self) -> Picked {
         loop {

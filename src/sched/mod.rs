@@ -106,7 +106,7 @@ pub(crate) unsafe fn ready(coroutine: Coroutine, outcome: Outcome) {
     home.pins.fetch_sub(1, Ordering::Release);
 }
 
-/// What the home of a parked coroutine is doing.
+/// What the home of a parked coroutine is doing. Saying that it is idle picks it for a wake.
 ///
 /// # Safety
 ///
@@ -119,7 +119,7 @@ pub(crate) unsafe fn look_at_home(header: &Header) -> Home {
     } else if with_machine(is_here) == Some(true) {
         Home::Here
     // SAFETY: a processor outlives its residents.
-    } else if unsafe { &*home }.sleep.is_asleep() {
+    } else if unsafe { &*home }.pick_vacant() {
         Home::Idle
     } else {
         Home::Elsewhere

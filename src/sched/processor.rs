@@ -43,6 +43,8 @@ pub(crate) struct Processor {
     pub(crate) pins: CachePadded<AtomicUsize>,
     pub(crate) watch: CachePadded<Watch>,
     pub(crate) counters: CachePadded<Counters>,
+    /// Its machine has nothing to run, and nobody has picked it for a wake since.
+    vacant: CachePadded<AtomicBool>,
     /// The latest spawn, kept apart to run next; thieves take it when its owner is slow.
     next_start: CachePadded<AtomicPtr<Header>>,
 }
@@ -127,6 +129,7 @@ impl Processor {
                 settle: AtomicBool::new(false),
             }),
             counters: CachePadded::default(),
+            vacant: CachePadded::new(AtomicBool::new(false)),
             next_start: CachePadded::new(AtomicPtr::new(ptr::null_mut())),
         };
         (processor, runq)
@@ -155,6 +158,20 @@ impl Processor {
     #[inline]
     pub(crate) fn is_stuck(&self) -> bool {
         self.watch.stuck.load(Ordering::Relaxed)
+    }
+
+    /// Says whether its machine has something to run.
+    #[inline]
+    pub(crate) fn set_vacant(&self, vacant: bool) {
+        if self.vacant.load(Ordering::Relaxed) != vacant {
+            self.vacant.store(vacant, Ordering::Relaxed);
+        }
+    }
+
+    /// Picks its machine for a wake, if it has nothing to run and nobody else has: a hint, so that
+    /// several wakes in a row go to several machines.
+    pub(crate) fn pick_vacant(&self) -> bool {
+        self.vacant.load(Ordering::Relaxed) && self.vacant.swap(false, Ordering::Relaxed)
     }
 
     /// Whether there is something that another machine could take. What was sent here is only

@@ -27,7 +27,7 @@ pub(crate) mod select;
 mod state;
 
 pub(crate) use halves::{ReceiverHalf, SenderHalf, new_bounded, new_unbounded};
-pub(crate) use select::{Case, Chosen, Limit, Registration, Token};
+pub(crate) use select::{Case, Chosen, Limit, Token};
 
 use crate::primitive::sync::atomic::AtomicUsize;
 use crate::util::wait_list::Node;
@@ -77,7 +77,7 @@ pub(crate) trait Host {
 /// Where one that waits would run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// On a core that has nothing to do.
+    /// On a core that has nothing to do; it is picked by this.
     Idle,
     /// Where the caller runs.
     Here,

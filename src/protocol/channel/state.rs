@@ -8,32 +8,15 @@ use crate::primitive::sync::atomic::Ordering;
 use crate::util::wait_list::WaitList;
 use std::mem;
 
+#[cfg(loom)]
+pub(super) use crate::primitive::{MutexGuard as Guard, sync::Mutex as Lock};
 /// Under the model checker its own mutex, since a lock that spins has too many interleavings; the
 /// real one has a model of its own.
 #[cfg(not(loom))]
 pub(super) use crate::protocol::short_lock::{ShortGuard as Guard, ShortLock as Lock};
-#[cfg(loom)]
-pub(super) use modelled::Lock;
-#[cfg(loom)]
-pub(super) type Guard<'a, T> = loom::sync::MutexGuard<'a, T>;
-
-#[cfg(loom)]
-mod modelled {
-    pub(in super::super) struct Lock<T>(loom::sync::Mutex<T>);
-
-    impl<T> Lock<T> {
-        pub(in super::super) fn new(data: T) -> Self {
-            Lock(loom::sync::Mutex::new(data))
-        }
-
-        pub(in super::super) fn lock(&self) -> super::Guard<'_, T> {
-            self.0.lock().unwrap()
-        }
-    }
-}
 
 /// Among how many waiters one is looked for whose core is idle.
-const WINDOW: usize = 8;
+const WINDOW: usize = 32;
 /// How often in a row the first waiter may be passed over.
 const MOST_SKIPS: u32 = 16;
 
@@ -103,11 +86,8 @@ impl<H: Host> Queue<H> {
                 place_of(waiter) == place
             })
         };
-        let picked = match H::somebody_idles() {
-            true => first_of(&mut self.list, Place::Idle),
-            false => None,
-        };
-        let picked = picked.or_else(|| first_of(&mut self.list, Place::Here));
+        let picked =
+            first_of(&mut self.list, Place::Idle).or_else(|| first_of(&mut self.list, Place::Here));
         self.skips = if picked.is_some() && looked_at > 1 { self.skips + 1 } else { 0 };
         picked
     }
@@ -246,9 +226,15 @@ pub(super) struct Wake<T, H: Host> {
 }
 
 impl<T, H: Host> Channel<T, H> {
+    #[cfg(not(loom))]
     #[inline]
     pub(super) fn lock(&self) -> Guard<'_, State<T, H>> {
         self.state.lock()
+    }
+
+    #[cfg(loom)]
+    pub(super) fn lock(&self) -> Guard<'_, State<T, H>> {
+        crate::primitive::lock(&self.state)
     }
 
     /// Wakes those who can go on, now that the lock is free; `watched` is the side of the watchers.

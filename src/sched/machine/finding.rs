@@ -26,6 +26,7 @@ impl Machine {
     pub(super) fn find_runnable(&self) -> Option<Coroutine> {
         loop {
             if let Some(coroutine) = self.next_local() {
+                self.processor.set_vacant(false);
                 return Some(coroutine);
             }
             if self.look_after_stop() || self.take_inbox() || self.fire_timers() {
@@ -34,6 +35,7 @@ impl Machine {
             if let Some(coroutine) = self.take_start().or_else(|| self.take_global()) {
                 return Some(coroutine);
             }
+            self.processor.set_vacant(true);
             if let Some(coroutine) = self.search() {
                 match self.place(coroutine) {
                     Some(coroutine) => return Some(coroutine),

@@ -1,0 +1,108 @@
+//! `after`, `at`, `tick` and `never`.
+
+use crate::support::{everywhere, ms};
+use pirn::channel::{
+    Receiver, RecvTimeoutError, Select, TryRecvError, after, at, never, select, tick, unbounded,
+};
+use std::time::{Duration, Instant};
+
+#[test]
+fn after_delivers_its_instant_once() {
+    everywhere(|_| {
+        let start = Instant::now();
+        let r = after(ms(5));
+        assert_eq!((r.len(), r.is_empty(), r.is_full(), r.capacity()), (0, true, false, Some(1)));
+        assert_eq!(r.try_recv(), Err(TryRecvError::Empty));
+        let when = r.recv().unwrap();
+        assert!(when >= start + ms(5) && Instant::now() >= when);
+        assert_eq!(r.try_recv(), Err(TryRecvError::Empty));
+        assert_eq!(r.recv_timeout(ms(1)), Err(RecvTimeoutError::Timeout));
+        assert!(r.is_empty() && !r.is_full());
+    });
+}
+
+#[test]
+fn one_of_many_receives_it() {
+    everywhere(|place| {
+        let r = at(Instant::now() + ms(3));
+        let receivers: Vec<_> = (0..8)
+            .map(|_| {
+                let r = r.clone();
+                place.go(move || r.recv_timeout(ms(30)).is_ok())
+            })
+            .collect();
+        let received = receivers.into_iter().filter_map(|one| one.join().then_some(())).count();
+        assert_eq!(received, 1);
+    });
+}
+
+#[test]
+fn a_past_instant_is_there_at_once() {
+    let when = Instant::now();
+    let r = at(when);
+    assert_eq!((r.len(), r.is_full()), (1, true));
+    assert_eq!(r.try_recv(), Ok(when));
+}
+
+#[test]
+fn tick_keeps_one_and_counts_from_when_it_is_received() {
+    everywhere(|_| {
+        let start = Instant::now();
+        let r = tick(ms(4));
+        assert_eq!(r.try_recv(), Err(TryRecvError::Empty));
+        let first = r.recv().unwrap();
+        let received = Instant::now();
+        assert!(first >= start + ms(4));
+        pirn::thread::sleep(ms(20));
+        assert_eq!(r.len(), 1);
+        let second = r.recv().unwrap();
+        assert!(second <= received + ms(4), "the second had been there for long");
+        let late = Instant::now();
+        assert!(r.try_recv().is_err());
+        assert!(r.recv().unwrap() > late, "the third is counted from the second's receipt");
+    });
+}
+
+#[test]
+fn the_longest_durations_are_never() {
+    for r in [after(Duration::MAX), tick(Duration::MAX), never()] {
+        assert_eq!(r.try_recv(), Err(TryRecvError::Empty));
+        assert_eq!(r.recv_timeout(ms(1)), Err(RecvTimeoutError::Timeout));
+        assert_eq!((r.len(), r.capacity()), (0, Some(0)));
+        assert!(r.is_empty() && r.is_full());
+    }
+    static NEVER: Receiver<String> = never();
+    assert!(NEVER.same_channel(&never()));
+}
+
+#[test]
+fn a_select_waits_no_longer_than_for_its_clocks() {
+    everywhere(|_| {
+        let (_s, r) = unbounded::<u32>();
+        let start = Instant::now();
+        let (short, long) = (after(ms(4)), after(ms(10_000)));
+        select! {
+            recv(r) -> _ => unreachable!(),
+            recv(long) -> _ => unreachable!(),
+            recv(short) -> when => assert!(when.unwrap() >= start + ms(4)),
+        }
+        let ticker = tick(ms(2));
+        let mut select = Select::new();
+        select.recv(&r);
+        let ticks = select.recv(&ticker);
+        for _ in 0..3 {
+            let chosen = select.select();
+            assert_eq!(chosen.index(), ticks);
+            chosen.recv(&ticker).unwrap();
+        }
+        assert_eq!(select.ready_timeout(ms(10_000)), Ok(ticks));
+        assert!(start.elapsed() < ms(9_000));
+    });
+}
+
+#[test]
+fn clones_are_the_same_channel() {
+    let (a, t) = (after(ms(1)), tick(ms(1)));
+    assert!(a.same_channel(&a.clone()) && t.same_channel(&t.clone()));
+    assert!(!a.same_channel(&t) && !a.same_channel(&after(ms(1))));
+}
