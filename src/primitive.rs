@@ -5,7 +5,7 @@
 
 #[cfg(not(loom))]
 pub(crate) mod sync {
-    pub(crate) use std::sync::Mutex;
+    pub(crate) use std::sync::{Condvar, Mutex};
     pub(crate) mod atomic {
         pub(crate) use std::sync::atomic::{
             AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
@@ -15,7 +15,7 @@ pub(crate) mod sync {
 
 #[cfg(loom)]
 pub(crate) mod sync {
-    pub(crate) use loom::sync::Mutex;
+    pub(crate) use loom::sync::{Condvar, Mutex};
     pub(crate) mod atomic {
         pub(crate) use loom::sync::atomic::{
             AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
@@ -65,6 +65,26 @@ pub(crate) use const_unless_loom;
 #[cfg(loom)]
 pub(crate) fn yield_to_others() {
     loom::thread::yield_now();
+}
+
+/// Looks for something that is about to come, first in short and then in longer intervals: some
+/// ten microseconds in all. Whether it came.
+#[cfg(not(loom))]
+pub(crate) fn back_off(mut came: impl FnMut() -> bool) -> bool {
+    let backoff = crossbeam_utils::Backoff::new();
+    while !came() {
+        if backoff.is_completed() {
+            return false;
+        }
+        backoff.snooze();
+    }
+    true
+}
+
+/// One look: a model needs no patience.
+#[cfg(loom)]
+pub(crate) fn back_off(mut came: impl FnMut() -> bool) -> bool {
+    came()
 }
 
 /// Locks a mutex whose data cannot be left half-written by a panic.

@@ -370,7 +370,8 @@ fn strangers(word: &str, allowed: &[&str], models_may: bool) -> Vec<String> {
         }
         let code = file.code();
         for (number, line, in_model) in lines_and_models(&code) {
-            let attribute = line.trim_start().starts_with("#[") || line.contains("cfg!(");
+            let opens = |start| line.trim_start().starts_with(start);
+            let attribute = opens("#[") || opens("#![") || line.contains("cfg!(");
             if has_word(line, word) && !(models_may && (in_model || attribute)) {
                 findings.push(format!("{}:{number}: {}", file.name, line.trim()));
             }

@@ -88,11 +88,11 @@ impl<T> Receiver<T> {
             Flavour::Never => Err(ReceiveStop::Timeout),
         };
         match received {
-            Ok(message) => {
-                sched::cooperate();
-                Ok(message)
+            Ok(message) => Ok(message),
+            Err(ReceiveStop::Timeout) => {
+                sched::tried_in_vain();
+                Err(TryRecvError::Empty)
             }
-            Err(ReceiveStop::Timeout) => Err(TryRecvError::Empty),
             Err(ReceiveStop::Disconnected) => Err(TryRecvError::Disconnected),
             Err(ReceiveStop::Cancelled) => unwind_cancelled(),
         }
@@ -265,10 +265,7 @@ impl<T> Receiver<T> {
             _ => Err(ReceiveStop::Disconnected),
         };
         match received {
-            Ok(message) => {
-                sched::cooperate();
-                Ok(message)
-            }
+            Ok(message) => Ok(message),
             Err(ReceiveStop::Cancelled) => unwind_cancelled(),
             Err(_) => Err(RecvError),
         }

@@ -61,21 +61,28 @@ fn choose<'a>(
     if !biased {
         shuffle(handles);
     }
-    match select::choose(&Parking(WaitReason::Select), handles, limit) {
-        Ok(chosen) => chosen
-            .map(|(place, token)| SelectedOperation { token: Some(token), handle: handles[place] }),
-        Err(Stopped) => unwind_cancelled(),
-    }
+    count(limit, select::choose(&Parking(WaitReason::Select), handles, limit))
+        .map(|(place, token)| SelectedOperation { token: Some(token), handle: handles[place] })
 }
 
 fn ready(handles: &mut [Handle<'_>], limit: Limit, biased: bool) -> Option<usize> {
     if !biased {
         shuffle(handles);
     }
-    match select::ready(&Parking(WaitReason::Select), handles, limit) {
-        Ok(place) => place.map(|place| handles[place].index),
-        Err(Stopped) => unwind_cancelled(),
+    count(limit, select::ready(&Parking(WaitReason::Select), handles, limit))
+        .map(|place| handles[place].index)
+}
+
+/// Counts a look at the operations for the sake of others on this thread, and delivers a
+/// cancellation.
+fn count<T>(limit: Limit, found: Result<Option<T>, Stopped>) -> Option<T> {
+    let Ok(found) = found else { unwind_cancelled() };
+    match (&found, limit) {
+        (None, Limit::Now) => sched::tried_in_vain(),
+        (Some(_), Limit::Now) | (None, _) => {}
+        (Some(_), _) => sched::cooperate(),
     }
+    found
 }
 
 /// The limit that is `timeout` from now.
@@ -388,9 +395,7 @@ impl SelectedOperation<'_> {
     /// If the chosen operation is not one of this very sender.
     pub fn send<T>(mut self, s: &Sender<T>, msg: T) -> Result<(), SendError<T>> {
         let token = self.take(s, "passed a sender that wasn't selected");
-        let sent = s.0.complete(token, msg).map_err(SendError);
-        sched::cooperate();
-        sent
+        s.0.complete(token, msg).map_err(SendError)
     }
 
     /// Completes a receive.

@@ -45,11 +45,11 @@ impl<T> Sender<T> {
     /// ```
     pub fn try_send(&self, msg: T) -> Result<(), TrySendError<T>> {
         match self.0.try_send(msg) {
-            Ok(()) => {
-                sched::cooperate();
-                Ok(())
+            Ok(()) => Ok(()),
+            Err(SendStop::Timeout(msg)) => {
+                sched::tried_in_vain();
+                Err(TrySendError::Full(msg))
             }
-            Err(SendStop::Timeout(msg)) => Err(TrySendError::Full(msg)),
             Err(SendStop::Disconnected(msg)) => Err(TrySendError::Disconnected(msg)),
             Err(SendStop::Cancelled(_)) => unreachable!("it does not wait"),
         }

@@ -11,6 +11,7 @@
 //! | [`inbox`] | wakes that cross from one home to another | many wakers; one machine |
 //! | [`sleep`] | a machine's sleep against a wake that was pushed to it | its machine; wakers |
 //! | [`idle`] | who is looking for work, who sleeps, whom to wake | all machines; submitters |
+//! | [`doorbell`] | how a plain thread sleeps until it is called | a thread; whoever calls it |
 //! | [`token`] | `thread::park` and `unpark` | the parked one; unparkers |
 //! | [`wait_word`] | joining and leaving a queue in one step with a look at its owner's flags | waiters; wakers |
 //! | [`raw_mutex`] | who holds a mutex, who is woken, for whom it is kept | holders; waiters |
@@ -18,12 +19,16 @@
 //! | [`raw_rwlock`] | readers, writers, and who waits for whom | holders; waiters |
 //! | [`raw_once`] | who initialises, who waits, and what comes of a failure | initialisers; waiters |
 //! | [`raw_barrier`] | waiting until enough have come | those who come |
+//! | [`raw_semaphore`] | permits, handed over first come, first served | who releases; waiters |
+//! | [`raw_gate`] | who passes and who waits, for events and notifications | who opens it; waiters |
 //! | [`readiness`] | edges of a descriptor against those who wait for them | pollers; waiters |
 //! | [`short_lock`] | a lock for a few dozen instructions | whoever uses what it guards |
 //! | [`channel`] | messages, meetings, selection | senders; receivers |
 
-#[cfg_attr(loom, expect(dead_code, reason = "the models do not need all of it"))]
+#![cfg_attr(loom, expect(dead_code, reason = "no model uses everything"))]
+
 pub(crate) mod channel;
+pub(crate) mod doorbell;
 pub(crate) mod idle;
 pub(crate) mod inbox;
 pub(crate) mod park_word;

@@ -175,6 +175,18 @@ pub(crate) fn cooperate() {
     }
 }
 
+/// Counts an attempt that failed and did not wait, and yields after a good number of them in a row:
+/// who does nothing but try again keeps all others from its thread.
+///
+/// Attempts that succeed never yield, and neither do a few that fail: whoever only tries may hold a
+/// lock of std's, for which others on this thread would wait for ever.
+#[inline]
+pub(crate) fn tried_in_vain() {
+    if with_machine(|machine| machine.current().is_some() && machine.try_in_vain()) == Some(true) {
+        yield_now();
+    }
+}
+
 /// What a spawn wants, before it has a number and a stack.
 pub(crate) struct Spawn {
     pub(crate) name: Option<Box<str>>,

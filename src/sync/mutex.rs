@@ -4,6 +4,7 @@
 
 use crate::park::{Cancel, Ticket};
 use crate::protocol::raw_mutex::RawMutex;
+use crate::sched;
 use crate::sync::poison::{self, Watch};
 use crate::sync::wait::{lock_contended, wake_next};
 use std::cell::UnsafeCell;
@@ -100,6 +101,7 @@ impl<T: ?Sized> Mutex<T> {
     #[inline]
     pub fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
         if !self.raw.try_lock() {
+            sched::tried_in_vain();
             return Err(TryLockError::WouldBlock);
         }
         // SAFETY: it has just been locked.

@@ -7,6 +7,7 @@ use crate::park::{Cancel, Outcome, Ticket, WaitReason, park};
 use crate::protocol::raw_mutex::Entry;
 use crate::protocol::raw_rwlock::{RawRwLock, Waiter, Want};
 use crate::protocol::wait_word::Node;
+use crate::sched;
 use crate::sync::poison::{self, Watch};
 use crate::sync::wait::{PATIENCE, claim, spin};
 use std::cell::UnsafeCell;
@@ -123,6 +124,7 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     pub fn try_read(&self) -> TryLockResult<RwLockReadGuard<'_, T>> {
         if !self.raw.try_read() {
+            sched::tried_in_vain();
             return Err(TryLockError::WouldBlock);
         }
         // SAFETY: it has just been locked for reading.
@@ -153,6 +155,7 @@ impl<T: ?Sized> RwLock<T> {
     #[inline]
     pub fn try_write(&self) -> TryLockResult<RwLockWriteGuard<'_, T>> {
         if !self.raw.try_write() {
+            sched::tried_in_vain();
             return Err(TryLockError::WouldBlock);
         }
         // SAFETY: it has just been locked for writing.

@@ -5,6 +5,7 @@
 use crate::coroutine::unwind_cancelled;
 use crate::park::{Cancel, Outcome, Ticket, WaitReason, deadline_after, park};
 use crate::protocol::raw_semaphore::{RawSemaphore, Request};
+use crate::sched;
 use crate::sync::wait::claim;
 use crate::util::wait_list::Node;
 use std::error::Error;
@@ -264,7 +265,10 @@ impl Semaphore {
         match self.raw.try_acquire(permits as usize) {
             Request::Granted => Ok(()),
             Request::Closed => Err(TryAcquireError::Closed),
-            Request::Waits => Err(TryAcquireError::NoPermits),
+            Request::Waits => {
+                sched::tried_in_vain();
+                Err(TryAcquireError::NoPermits)
+            }
         }
     }
 

@@ -41,7 +41,11 @@ impl<T> JoinInner<T> {
     }
 
     pub(super) fn is_finished(&self) -> bool {
-        self.coroutine().header().status.is_complete()
+        let finished = self.coroutine().header().status.is_complete();
+        if !finished {
+            sched::tried_in_vain();
+        }
+        finished
     }
 
     pub(super) fn join(self, cancel: Cancel) -> Result<T> {

@@ -25,6 +25,8 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 
+/// Attempts that may fail in a row before their coroutine yields.
+const TRIES: u32 = 64;
 /// Operations that may succeed without parking before their coroutine yields.
 const BUDGET: u32 = 128;
 /// Coroutine numbers taken from the process-wide counter at a time.
@@ -58,6 +60,8 @@ pub(crate) struct Machine {
     schedules: Cell<u32>,
     streak: Cell<u32>,
     budget: Cell<u32>,
+    /// Attempts in a row that failed and did not wait.
+    tries: Cell<u32>,
     /// Spawns to let pass before the next futile wake.
     patience: Cell<u32>,
     /// When the poller was last asked although there was work.
@@ -86,6 +90,7 @@ pub(super) fn run(shared: Arc<Shared>, processor: Arc<Processor>, runq: Worker<C
         schedules: Cell::new(0),
         streak: Cell::new(0),
         budget: Cell::new(BUDGET),
+        tries: Cell::new(0),
         patience: Cell::new(0),
         polled_at: Cell::new(0),
         searching: Cell::new(false),
@@ -126,6 +131,7 @@ impl Machine {
             self.end_wait(resident);
         }
         self.budget.set(BUDGET);
+        self.tries.set(0);
         self.note_running(shared_part);
         loop {
             self.current.set(Some(header));
@@ -479,7 +485,15 @@ impl Machine {
     pub(super) fn spend(&self) -> bool {
         let budget = self.budget.get();
         self.budget.set(budget.wrapping_sub(1));
+        self.tries.set(0);
         budget == 0
+    }
+
+    /// Counts an attempt that failed. `true`: it is time to yield.
+    #[inline]
+    pub(super) fn try_in_vain(&self) -> bool {
+        self.tries.set(self.tries.get() + 1);
+        self.tries.get() >= TRIES
     }
 
     pub(super) fn random_below(&self, n: usize) -> usize {
