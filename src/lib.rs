@@ -72,6 +72,7 @@ mod util;
 #[cfg(not(loom))]
 mod exports {
     pub use crate::blocking::blocking;
+    pub use crate::park::HeldGuard;
     pub use crate::runtime::{
         Builder, GuardKind, Metrics, Runtime, ShutdownTimeout, StackClassMetrics, WorkerMetrics,
     };

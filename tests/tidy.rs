@@ -36,6 +36,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "src/netpoller/driver.rs",
     "src/netpoller/os_wait.rs",
     "src/netpoller/source.rs",
+    "src/park/held_check.rs",
     "src/park/mod.rs",
     "src/protocol/channel/buffered.rs",
     "src/protocol/channel/halves.rs",

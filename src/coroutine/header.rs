@@ -10,6 +10,8 @@ use crate::coroutine::execution;
 use crate::coroutine::locals::Locals;
 use crate::coroutine::scope::ScopeCount;
 use crate::coroutine::switch::{Suspender, Switch};
+#[cfg(debug_assertions)]
+use crate::park::HeldGuards;
 use crate::park::{Outcome, Ticket, WaitReason};
 use crate::protocol::inbox::Linked;
 use crate::protocol::park_word::ParkWord;
@@ -71,6 +73,9 @@ pub(crate) struct Resident {
     pub(crate) shielded: Cell<bool>,
     /// A migrating coroutine has been told of its cancellation.
     pub(crate) told: Cell<bool>,
+    /// The guards that it holds.
+    #[cfg(debug_assertions)]
+    pub(crate) held: HeldGuards,
     /// The values of its `coroutine_local!`s, if it has any.
     pub(crate) locals: Cell<Option<Box<Locals>>>,
     /// A cancellation has begun to unwind it.
@@ -200,6 +205,8 @@ impl Coroutine {
                 migrating: seed.migrating,
                 shielded: Cell::new(false),
                 told: Cell::new(false),
+                #[cfg(debug_assertions)]
+                held: HeldGuards::new(),
                 locals: Cell::new(None),
                 unwound: Cell::new(false),
             },

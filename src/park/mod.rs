@@ -15,9 +15,16 @@
 
 #![expect(unsafe_code, reason = "tickets point into what waits")]
 
+mod held;
+#[cfg(debug_assertions)]
+mod held_check;
 mod os;
 mod reason;
 
+pub use held::HeldGuard;
+pub(crate) use held::Hold;
+#[cfg(debug_assertions)]
+pub(crate) use held_check::HeldGuards;
 pub(crate) use os::OsParker;
 pub(crate) use reason::WaitReason;
 
@@ -238,6 +245,8 @@ where
         sched::yield_now();
         return Outcome::Cancelled;
     }
+    #[cfg(debug_assertions)]
+    held_check::check(header, reason);
     let mut publish = Some(publish);
     let mut request = ParkRequest {
         deadline,

@@ -64,6 +64,13 @@ impl WaitReason {
 }
 
 impl WaitReason {
+    /// Whether it is a wait in which a lock is taken or given up.
+    #[cfg(debug_assertions)]
+    pub(super) fn is_for_a_lock(self) -> bool {
+        use WaitReason::{Condvar, Mutex, RwLockRead, RwLockWrite};
+        matches!(self, Mutex(_) | RwLockRead(_) | RwLockWrite(_) | Condvar(_))
+    }
+
     /// Whether it is a wait for other coroutines to end.
     #[inline]
     pub(crate) fn is_for_others_to_end(self) -> bool {

@@ -3,8 +3,9 @@
 use crate::blocking::BlockingPool;
 use crate::coroutine;
 use crate::netpoller::PollDriver;
+use crate::park::HeldGuard;
 use crate::runtime::Runtime;
-use crate::sched::{Config, Driver, OnStall, Shared, Stall};
+use crate::sched::{Config, Driver, OnHeldGuard, OnStall, Shared, Stall};
 use crate::stack::{self, Class, DEFAULT_STACK_SIZE, GuardStrategy, StackOptions, Stacks};
 use std::fmt;
 use std::io;
@@ -50,6 +51,7 @@ pub struct Builder {
     max_blocking_threads: Option<usize>,
     stall_after: Option<Duration>,
     on_stall: Option<OnStall>,
+    on_held_guard: Option<OnHeldGuard>,
     guard: Option<crate::GuardKind>,
     slack: Option<usize>,
 }
@@ -109,6 +111,18 @@ impl Builder {
     /// blocked for long.
     pub fn on_stall(mut self, report: impl Fn(&Stall) + Send + Sync + 'static) -> Builder {
         self.on_stall = Some(Box::new(report));
+        self
+    }
+
+    /// In a debug build, calls `report` when a coroutine is about to wait while it holds a guard of
+    /// `pirn::sync`, other than for a lock or a condition variable. That is allowed, but whoever
+    /// wants the lock then waits as well. A release build does not check.
+    ///
+    /// `report` runs in the coroutine and must not wait itself. A guard of *std's* that is held
+    /// across a wait is worse, and cannot be seen from outside: when another coroutine of that
+    /// worker wants the lock, the worker stands still, and [`on_stall`](Builder::on_stall) is told.
+    pub fn on_held_guard(mut self, report: impl Fn(&HeldGuard) + Send + Sync + 'static) -> Builder {
+        self.on_held_guard = Some(Box::new(report));
         self
     }
 
@@ -179,6 +193,7 @@ impl Builder {
             slack: self.slack.unwrap_or(SLACK),
             stall_after,
             on_stall: self.on_stall,
+            on_held_guard: self.on_held_guard,
             max_surplus: MAX_SURPLUS,
             blocking: BlockingPool::new(name.clone(), threads),
             name,

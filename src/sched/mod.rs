@@ -15,7 +15,7 @@ mod tls;
 pub(crate) use machine::fresh_id;
 pub(crate) use processor::Processor;
 pub use shared::Stall;
-pub(crate) use shared::{Config, Driver, OnStall, Shared};
+pub(crate) use shared::{Config, Driver, OnHeldGuard, OnStall, Shared};
 
 use crate::coroutine::{self, Coroutine, Header, Seed};
 use crate::park::{Home, Outcome};

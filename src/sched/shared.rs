@@ -2,6 +2,7 @@
 
 use crate::blocking::BlockingPool;
 use crate::coroutine::{Coroutine, UnwindBank};
+use crate::park::HeldGuard;
 use crate::protocol::idle::Idle;
 use crate::protocol::sleep::Picked;
 use crate::sched::migrants::Migrants;
@@ -17,6 +18,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// Told of waits with guards held.
+pub(crate) type OnHeldGuard = Box<dyn Fn(&HeldGuard) + Send + Sync>;
 /// Told of stalls.
 pub(crate) type OnStall = Box<dyn Fn(&Stall) + Send + Sync>;
 /// Makes the outside world of the processor of that number.
@@ -34,6 +37,9 @@ pub(crate) struct Config {
     /// How long a worker may run one coroutine before the stall watch speaks.
     pub(crate) stall_after: Duration,
     pub(crate) on_stall: Option<OnStall>,
+    /// Asked by debug builds alone.
+    #[cfg_attr(not(debug_assertions), expect(dead_code, reason = "release builds do not check"))]
+    pub(crate) on_held_guard: Option<OnHeldGuard>,
     pub(crate) max_surplus: usize,
     /// Where work goes that blocks its thread.
     pub(crate) blocking: BlockingPool,

@@ -110,6 +110,7 @@ impl Scheduler {
             slack: 2,
             stall_after: Duration::MAX,
             on_stall: None,
+            on_held_guard: None,
             max_surplus: 0,
             blocking: BlockingPool::new("test".into(), 1),
             driver: Box::new(move |_| Ok(Box::new(Fake(theirs.clone())))),

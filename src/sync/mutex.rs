@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "a lock gives out what it protects")]
 
-use crate::park::{Cancel, Ticket};
+use crate::park::{Cancel, Hold, Ticket};
 use crate::protocol::raw_mutex::RawMutex;
 use crate::sched;
 use crate::sync::poison::{self, Watch};
@@ -62,6 +62,7 @@ impl<T: ?Sized> RefUnwindSafe for Mutex<T> {}
 pub struct MutexGuard<'a, T: ?Sized + 'a> {
     lock: &'a Mutex<T>,
     watch: Watch,
+    _hold: Hold,
     _not_send: PhantomData<*const ()>,
 }
 
@@ -85,6 +86,7 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// If the mutex is poisoned. It is locked all the same, and the error has the guard.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
         if !self.raw.try_lock() {
             lock_contended(&self.raw, Cancel::Deliver);
@@ -99,6 +101,7 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// `WouldBlock` if it is locked; `Poisoned`, with the guard, if it is poisoned.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
         if !self.raw.try_lock() {
             sched::tried_in_vain();
@@ -145,8 +148,14 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// The caller has locked the mutex, and gives the lock to the guard.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     unsafe fn guard(&self) -> LockResult<MutexGuard<'_, T>> {
-        let guard = MutexGuard { lock: self, watch: Watch::begin(), _not_send: PhantomData };
+        let guard = MutexGuard {
+            lock: self,
+            watch: Watch::begin(),
+            _hold: Hold::begin(),
+            _not_send: PhantomData,
+        };
         poison::result(self.raw.is_poisoned(), guard)
     }
 }

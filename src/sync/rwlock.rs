@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "a lock gives out what it protects")]
 
 use crate::coroutine::unwind_cancelled;
-use crate::park::{Cancel, Outcome, Ticket, WaitReason, park};
+use crate::park::{Cancel, Hold, Outcome, Ticket, WaitReason, park};
 use crate::protocol::raw_mutex::Entry;
 use crate::protocol::raw_rwlock::{RawRwLock, Waiter, Want};
 use crate::protocol::wait_word::Node;
@@ -66,6 +66,7 @@ pub struct RwLockReadGuard<'rwlock, T: ?Sized + 'rwlock> {
     /// guard may be dropped before, and a writer come.
     data: NonNull<T>,
     raw: &'rwlock RawRwLock<Ticket>,
+    _hold: Hold,
 }
 
 // SAFETY: a shared guard is a shared reference to the data.
@@ -83,6 +84,7 @@ unsafe impl<T: ?Sized + Sync> Sync for RwLockReadGuard<'_, T> {}
 pub struct RwLockWriteGuard<'rwlock, T: ?Sized + 'rwlock> {
     lock: &'rwlock RwLock<T>,
     watch: Watch,
+    hold: Hold,
     _not_send: PhantomData<*const ()>,
 }
 
@@ -108,6 +110,7 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// If there are more readers than can be counted: on 64 bits, 2^57.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn read(&self) -> LockResult<RwLockReadGuard<'_, T>> {
         if !self.raw.try_read() {
             lock_contended(&self.raw, Want::Read);
@@ -122,6 +125,7 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// `WouldBlock` if somebody does; `Poisoned`, with the guard, if it is poisoned.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn try_read(&self) -> TryLockResult<RwLockReadGuard<'_, T>> {
         if !self.raw.try_read() {
             sched::tried_in_vain();
@@ -139,6 +143,7 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// If the lock is poisoned. It is locked all the same, and the error has the guard.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn write(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
         if !self.raw.try_write() {
             lock_contended(&self.raw, Want::Write);
@@ -153,6 +158,7 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// `WouldBlock` if somebody does; `Poisoned`, with the guard, if it is poisoned.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn try_write(&self) -> TryLockResult<RwLockWriteGuard<'_, T>> {
         if !self.raw.try_write() {
             sched::tried_in_vain();
@@ -199,17 +205,27 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// The caller has locked for reading, and gives the lock to the guard.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     unsafe fn read_guard(&self) -> LockResult<RwLockReadGuard<'_, T>> {
         let data = NonNull::new(self.data.get()).expect("a field has an address");
-        poison::result(self.raw.is_poisoned(), RwLockReadGuard { data, raw: &self.raw })
+        poison::result(
+            self.raw.is_poisoned(),
+            RwLockReadGuard { data, raw: &self.raw, _hold: Hold::begin() },
+        )
     }
 
     /// # Safety
     ///
     /// The caller has locked for writing, and gives the lock to the guard.
     #[inline]
+    #[cfg_attr(debug_assertions, track_caller)]
     unsafe fn write_guard(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
-        let guard = RwLockWriteGuard { lock: self, watch: Watch::begin(), _not_send: PhantomData };
+        let guard = RwLockWriteGuard {
+            lock: self,
+            watch: Watch::begin(),
+            hold: Hold::begin(),
+            _not_send: PhantomData,
+        };
         poison::result(self.raw.is_poisoned(), guard)
     }
 }
@@ -278,9 +294,12 @@ fn settle(raw: &RawRwLock<Ticket>) {
 
 impl<'rwlock, T: ?Sized> RwLockWriteGuard<'rwlock, T> {
     /// Makes a writer a reader: no other writer comes in between, but readers that wait do.
+    #[cfg_attr(debug_assertions, track_caller)]
     pub fn downgrade(s: Self) -> RwLockReadGuard<'rwlock, T> {
         let lock = s.lock;
-        mem::forget(s);
+        let s = mem::ManuallyDrop::new(s);
+        // SAFETY: the guard is not dropped, and not used after this.
+        drop(unsafe { ptr::read(&raw const s.hold) });
         if lock.raw.downgrade() {
             settle(&lock.raw);
         }

@@ -1,0 +1,73 @@
+//! How a debug build counts the guards that coroutines hold.
+
+#![expect(unsafe_code, reason = "reads the running coroutine's header")]
+
+use crate::coroutine::Header;
+use crate::park::WaitReason;
+use crate::park::held::{HeldGuard, Hold};
+use crate::sched;
+use std::cell::Cell;
+use std::panic::Location;
+
+/// What a coroutine holds.
+pub(crate) struct HeldGuards {
+    guards: Cell<u32>,
+    latest: Cell<Option<&'static Location<'static>>>,
+}
+
+impl HeldGuards {
+    pub(crate) const fn new() -> HeldGuards {
+        HeldGuards { guards: Cell::new(0), latest: Cell::new(None) }
+    }
+}
+
+fn with_held<R>(f: impl FnOnce(&HeldGuards) -> R) -> Option<R> {
+    let running = sched::current_coroutine()?;
+    // SAFETY: it runs, and this is its home.
+    Some(f(unsafe { &running.as_ref().resident().held }))
+}
+
+impl Hold {
+    #[track_caller]
+    pub(crate) fn begin() -> Hold {
+        let caller = Location::caller();
+        let counted = with_held(|held| {
+            held.guards.set(held.guards.get() + 1);
+            held.latest.set(Some(caller));
+        });
+        Hold { counted: counted.is_some() }
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        if self.counted {
+            with_held(|held| held.guards.set(held.guards.get().saturating_sub(1)));
+        }
+    }
+}
+
+/// Tells of a wait with guards held, unless it is one for a lock.
+pub(super) fn check(header: &Header, reason: WaitReason) {
+    // SAFETY: the coroutine runs, and this is its home.
+    let held = unsafe { &header.resident().held };
+    let guards = held.guards.get();
+    let (Some(locked_at), false) = (held.latest.get(), guards == 0 || reason.is_for_a_lock())
+    else {
+        return;
+    };
+    let Some(shared) = sched::current_shared() else { return };
+    let Some(report) = &shared.config.on_held_guard else { return };
+    // The report may use locks of its own.
+    held.guards.set(0);
+    report(&HeldGuard {
+        coroutine: header.id,
+        name: header.name.as_deref().map(str::to_owned),
+        spawned_at: header.spawned_at,
+        guards,
+        locked_at,
+        waits_for: reason.to_string(),
+    });
+    held.guards.set(guards);
+    held.latest.set(Some(locked_at));
+}
