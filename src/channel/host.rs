@@ -76,7 +76,7 @@ fn random_of_threads(n: usize) -> usize {
 /// Waits until the clock shows `deadline`, or for ever. `false`: it was cancelled.
 pub(super) fn sleep_until(deadline: Option<Instant>) -> bool {
     while deadline.is_none_or(|deadline| Instant::now() < deadline) {
-        let host = Parking(WaitReason::Receive);
+        let host = Parking(WaitReason::Clock);
         if host.park(deadline, Patience::Cancellable, |_| true) == Ended::Cancelled {
             return false;
         }

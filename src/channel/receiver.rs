@@ -41,8 +41,9 @@ enum Flavour<T> {
 impl<T> UnwindSafe for Receiver<T> {}
 impl<T> RefUnwindSafe for Receiver<T> {}
 
-fn host() -> Parking {
-    Parking(WaitReason::Receive)
+#[inline]
+fn host(address: usize) -> Parking {
+    Parking(WaitReason::Receive(address))
 }
 
 impl Receiver<Instant> {
@@ -81,7 +82,7 @@ impl<T> Receiver<T> {
     /// ```
     pub fn try_recv(&self) -> Result<T, TryRecvError> {
         let received = match &self.0 {
-            Flavour::Channel(half) => half.try_receive(&host()),
+            Flavour::Channel(half) => half.try_receive(&host(half.address())),
             Flavour::Clock(clock, make) => {
                 clock.try_receive().map(make).ok_or(ReceiveStop::Timeout)
             }
@@ -101,7 +102,7 @@ impl<T> Receiver<T> {
     #[inline]
     fn receive(&self, deadline: Option<Instant>) -> Result<T, ReceiveStop> {
         let received = match &self.0 {
-            Flavour::Channel(half) => half.receive(&host(), deadline),
+            Flavour::Channel(half) => half.receive(&host(half.address()), deadline),
             Flavour::Clock(clock, make) => clock.receive(deadline).map(make),
             Flavour::Never => Err(match sleep_until(deadline) {
                 true => ReceiveStop::Timeout,
@@ -260,7 +261,7 @@ impl<T> Receiver<T> {
     /// Completes what a select has chosen.
     pub(super) fn complete(&self, token: Token<Parking>) -> Result<T, RecvError> {
         let received = match (&self.0, token) {
-            (Flavour::Channel(half), token) => half.complete(&host(), token),
+            (Flavour::Channel(half), token) => half.complete(&host(half.address()), token),
             (Flavour::Clock(_, make), Token::Instant(instant)) => Ok(make(instant)),
             _ => Err(ReceiveStop::Disconnected),
         };

@@ -61,7 +61,8 @@ fn choose<'a>(
     if !biased {
         shuffle(handles);
     }
-    count(limit, select::choose(&Parking(WaitReason::Select), handles, limit))
+    let host = Parking(WaitReason::Select(handles.len()));
+    count(limit, select::choose(&host, handles, limit))
         .map(|(place, token)| SelectedOperation { token: Some(token), handle: handles[place] })
 }
 
@@ -69,8 +70,8 @@ fn ready(handles: &mut [Handle<'_>], limit: Limit, biased: bool) -> Option<usize
     if !biased {
         shuffle(handles);
     }
-    count(limit, select::ready(&Parking(WaitReason::Select), handles, limit))
-        .map(|place| handles[place].index)
+    let host = Parking(WaitReason::Select(handles.len()));
+    count(limit, select::ready(&host, handles, limit)).map(|place| handles[place].index)
 }
 
 /// Counts a look at the operations for the sake of others on this thread, and delivers a

@@ -77,7 +77,7 @@ impl<T> Sender<T> {
     /// ```
     #[inline]
     pub fn send(&self, msg: T) -> Result<(), SendError<T>> {
-        match self.0.send(&Parking(WaitReason::Send), msg, None) {
+        match self.0.send(&Parking(WaitReason::Send(self.0.address())), msg, None) {
             Ok(()) => {
                 sched::cooperate();
                 Ok(())
@@ -118,7 +118,7 @@ impl<T> Sender<T> {
     }
 
     fn send_by(&self, msg: T, deadline: Option<Instant>) -> Result<(), SendTimeoutError<T>> {
-        match self.0.send(&Parking(WaitReason::Send), msg, deadline) {
+        match self.0.send(&Parking(WaitReason::Send(self.0.address())), msg, deadline) {
             Ok(()) => {
                 sched::cooperate();
                 Ok(())

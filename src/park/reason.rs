@@ -17,10 +17,13 @@ pub(crate) enum WaitReason {
     Connect,
     Lookup,
     Blocking,
-    Send,
-    Receive,
-    Select,
+    /// A receive that only time ends.
+    Clock,
+    /// Of so many operations.
+    Select(usize),
     /// At that address, as all that follow.
+    Send(usize),
+    Receive(usize),
     Mutex(usize),
     RwLockRead(usize),
     RwLockWrite(usize),
@@ -47,9 +50,10 @@ impl WaitReason {
             WaitReason::Connect => ("connect", None),
             WaitReason::Lookup => ("name lookup", None),
             WaitReason::Blocking => ("blocking work", None),
-            WaitReason::Send => ("channel send", None),
-            WaitReason::Receive => ("channel receive", None),
-            WaitReason::Select => ("select", None),
+            WaitReason::Clock => ("channel of the clock", None),
+            WaitReason::Select(_) => ("select", None),
+            WaitReason::Send(address) => ("channel send", Some(address)),
+            WaitReason::Receive(address) => ("channel receive", Some(address)),
             WaitReason::Mutex(address) => ("mutex", Some(address)),
             WaitReason::RwLockRead(address) => ("read lock", Some(address)),
             WaitReason::RwLockWrite(address) => ("write lock", Some(address)),
@@ -80,6 +84,9 @@ impl WaitReason {
 
 impl fmt::Display for WaitReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let WaitReason::Select(operations) = self {
+            return write!(f, "select of {operations}");
+        }
         match self.parts() {
             (what, None) => f.write_str(what),
             (what, Some(address)) => write!(f, "{what} at {address:#x}"),

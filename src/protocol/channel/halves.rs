@@ -85,6 +85,12 @@ impl<T, H: Host> SenderHalf<T, H> {
         &self.channel
     }
 
+    /// What names the channel for as long as it lives.
+    #[inline]
+    pub(crate) fn address(&self) -> usize {
+        Arc::as_ptr(&self.channel).addr()
+    }
+
     pub(crate) fn same_channel(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.channel, &other.channel)
     }
@@ -146,6 +152,12 @@ impl<T, H: Host> ReceiverHalf<T, H> {
     #[inline]
     pub(crate) fn channel(&self) -> &Channel<T, H> {
         &self.channel
+    }
+
+    /// What names the channel for as long as it lives.
+    #[inline]
+    pub(crate) fn address(&self) -> usize {
+        Arc::as_ptr(&self.channel).addr()
     }
 
     pub(crate) fn same_channel(&self, other: &Self) -> bool {
