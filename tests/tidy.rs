@@ -67,7 +67,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "src/sched/processor.rs",
     "src/sched/ready.rs",
     "src/sched/sysmon.rs",
-    "src/sched/thread_state.rs",
+    "src/sched/thread_state/linux.rs",
     "src/stack/altstack.rs",
     "src/stack/guard.rs",
     "src/stack/handle.rs",

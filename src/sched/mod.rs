@@ -9,6 +9,8 @@ mod shared;
 mod sysmon;
 #[cfg(test)]
 mod tests;
+#[cfg_attr(target_os = "linux", path = "thread_state/linux.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "thread_state/other.rs")]
 mod thread_state;
 mod tls;
 

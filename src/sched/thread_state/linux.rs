@@ -11,13 +11,10 @@ use std::time::Duration;
 /// One thread, for others to look at.
 #[derive(Debug)]
 pub(crate) struct ThreadState {
-    #[cfg(target_os = "linux")]
     clock: Option<libc::clockid_t>,
-    #[cfg(target_os = "linux")]
     tid: libc::pid_t,
 }
 
-#[cfg(target_os = "linux")]
 impl ThreadState {
     /// The calling thread.
     pub(crate) fn of_current() -> ThreadState {
@@ -48,29 +45,12 @@ impl ThreadState {
 }
 
 /// The letter after the thread's name, which stands in parentheses and may hold anything.
-#[cfg(target_os = "linux")]
 fn state_in(stat: &str) -> Option<char> {
     let (_, after) = stat.rsplit_once(')')?;
     after.trim_start().chars().next()
 }
 
-/// Nobody asks on other systems: there the wall clock decides.
-#[cfg(not(target_os = "linux"))]
-impl ThreadState {
-    pub(crate) fn of_current() -> ThreadState {
-        ThreadState {}
-    }
-
-    pub(crate) fn has_run(&self) -> Option<Duration> {
-        None
-    }
-
-    pub(crate) fn is_runnable(&self) -> bool {
-        false
-    }
-}
-
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::sync::atomic::{AtomicBool, Ordering};
