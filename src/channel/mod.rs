@@ -70,7 +70,7 @@ pub fn bounded<T>(cap: usize) -> (Sender<T>, Receiver<T>) {
 /// A receiver that gets one message, the instant that is `duration` from now, at that instant.
 ///
 /// Needs neither a thread nor a runtime. A duration beyond what the clock can show is as
-/// [`never`].
+/// [`never()`].
 ///
 /// # Examples
 ///
