@@ -28,12 +28,21 @@
 //! ```
 //!
 //! - [`spawn`](crate::spawn()) and [`thread`] for coroutines, with [`go!`] as sugar;
-//! - [`channel`] and [`sync::mpsc`] for messages between them;
+//! - [`channel`] for messages between them, and [`select!`](channel::select!) to wait for one of
+//!   several; [`sync::mpsc`] if std's suffice;
+//! - [`sync`] for locks, conditions and initialisers, and for semaphores, events and more;
+//! - [`coroutine_local!`] for values of each coroutine's own;
 //! - [`net`] for sockets;
 //! - [`blocking`](crate::blocking()) and [`block_in_place`] for what can only block;
 //! - [`Builder`] and [`Runtime`] for a runtime of one's own: the first `spawn` starts a default one.
 //!
 //! Everything that blocks can be called from plain OS threads too, and blocks those.
+//!
+//! What std blocks with blocks the whole worker: a coroutine that waits for a lock or a channel of
+//! std's, reads a file, or computes for long holds up the others that live on its thread.
+//!
+//! `docs/std-differences.md` lists what is not as in std, and `docs/from-go.md` is for those who come
+//! from Go.
 //!
 //! # Soundness
 //!
@@ -357,3 +366,7 @@ pub mod __private {
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/from-go.md")]
+struct FromGo;

@@ -45,7 +45,9 @@ impl Notify {
         drop(self.gate.open_for_one(claim));
     }
 
-    /// Wakes all who wait now. Nothing is kept for those who come later.
+    /// Wakes all who wait now. Nothing is kept for those who come later, not even for one that has
+    /// just looked at a condition and is about to wait: use an [`Event`](crate::sync::Event) or a
+    /// [`Condvar`](crate::sync::Condvar) for that.
     pub fn notify_waiters(&self) {
         self.gate.let_pass(claim, drop);
     }

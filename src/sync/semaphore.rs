@@ -114,7 +114,8 @@ impl Semaphore {
         Semaphore { raw: RawSemaphore::new(permits) }
     }
 
-    /// The permits that are there for anyone.
+    /// The permits that nobody has. If somebody waits, there are too few for the first in the queue,
+    /// for whom they are kept: nobody else gets any of them.
     #[must_use]
     pub fn available_permits(&self) -> usize {
         self.raw.permits()
