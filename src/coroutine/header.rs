@@ -23,7 +23,7 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 /// What every coroutine has.
 ///
@@ -38,6 +38,9 @@ pub(crate) struct Header {
     resident: Resident,
     link: AtomicPtr<Header>,
     pub(crate) token: Token,
+    /// A migrating coroutine has left its stack, and its wait is being published out of its frame.
+    /// It may be claimed and queued meanwhile; whoever is to resume it waits until this is over.
+    pub(crate) publishing: AtomicBool,
     /// The joiner's ticket, governed by [`Status`].
     pub(crate) joiner: UnsafeCell<Option<Ticket>>,
     pub(crate) id: u64,
@@ -205,6 +208,7 @@ impl Coroutine {
             },
             link: AtomicPtr::new(ptr::null_mut()),
             token: Token::new(),
+            publishing: AtomicBool::new(false),
             joiner: UnsafeCell::new(None),
             id: seed.id,
             spawned_at: seed.spawned_at,
