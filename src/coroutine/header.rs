@@ -8,7 +8,7 @@
 
 use crate::coroutine::execution;
 use crate::coroutine::locals::Locals;
-use crate::coroutine::scope::ScopeCount;
+use crate::coroutine::scope::{Failure, ScopeCount};
 use crate::coroutine::switch::{Suspender, Switch};
 use crate::park::{Outcome, Ticket, WaitReason};
 use crate::protocol::inbox::Linked;
@@ -130,7 +130,7 @@ impl<T, F: FnOnce() -> T> Frame<F, T> {
         };
         // SAFETY: the closure is taken from here, and what is left is overwritten below.
         let result = unsafe { execution::run(&frame.header, ptr::from_ref(body)) };
-        let panicked = result.is_err();
+        let failure = Failure::of(&result);
         // SAFETY: as above; what the stage held has been moved out.
         unsafe { stage.write(Stage::Result(result)) };
         // SAFETY: the coroutine runs, on its home.
@@ -145,7 +145,7 @@ impl<T, F: FnOnce() -> T> Frame<F, T> {
             drop(std::mem::replace(unsafe { &mut *stage }, Stage::Empty));
         });
         if let Some(scope) = &frame.header.scope {
-            scope.one_finished(panicked && unclaimed);
+            scope.one_finished(failure.filter(|_| unclaimed));
         }
     }
 
