@@ -49,6 +49,18 @@ pub(crate) fn unwind_cancelled() -> ! {
     panic::resume_unwind(Box::new(Cancelled { _private: () }))
 }
 
+/// Unwinds the running coroutine if it is cancelled and may unwind here. Whether it is cancelled.
+pub(crate) fn unwind_if_cancelled() -> bool {
+    let Some(running) = sched::current_coroutine() else { return false };
+    // SAFETY: the caller runs on that coroutine, at its home.
+    let (header, resident) = unsafe { (running.as_ref(), running.as_ref().resident()) };
+    let cancelled = header.status.is_cancelled();
+    if cancelled && !resident.shielded.get() && !std::thread::panicking() {
+        unwind_cancelled();
+    }
+    cancelled
+}
+
 /// Whether the running coroutine has been told of its cancellation: then a panic that is in
 /// progress is that one, and no lock is to be poisoned by it.
 ///

@@ -8,7 +8,7 @@
 
 use crate::coroutine::execution;
 use crate::coroutine::locals::Locals;
-use crate::coroutine::scope::ScopeCount;
+use crate::coroutine::scope::{Failure, ScopeCount};
 use crate::coroutine::switch::{Suspender, Switch};
 #[cfg(debug_assertions)]
 use crate::park::HeldGuards;
@@ -25,7 +25,7 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 
 /// What every coroutine has.
 ///
@@ -40,6 +40,9 @@ pub(crate) struct Header {
     resident: Resident,
     link: AtomicPtr<Header>,
     pub(crate) token: Token,
+    /// A migrating coroutine has left its stack, and its wait is being published out of its frame.
+    /// It may be claimed and queued meanwhile; whoever is to resume it waits until this is over.
+    pub(crate) publishing: AtomicBool,
     /// The joiner's ticket, governed by [`Status`].
     pub(crate) joiner: UnsafeCell<Option<Ticket>>,
     pub(crate) id: u64,
@@ -132,7 +135,7 @@ impl<T, F: FnOnce() -> T> Frame<F, T> {
         };
         // SAFETY: the closure is taken from here, and what is left is overwritten below.
         let result = unsafe { execution::run(&frame.header, ptr::from_ref(body)) };
-        let panicked = result.is_err();
+        let failure = Failure::of(&result);
         // SAFETY: as above; what the stage held has been moved out.
         unsafe { stage.write(Stage::Result(result)) };
         // SAFETY: the coroutine runs, on its home.
@@ -147,7 +150,7 @@ impl<T, F: FnOnce() -> T> Frame<F, T> {
             drop(std::mem::replace(unsafe { &mut *stage }, Stage::Empty));
         });
         if let Some(scope) = &frame.header.scope {
-            scope.one_finished(panicked && unclaimed);
+            scope.one_finished(failure.filter(|_| unclaimed));
         }
     }
 
@@ -212,6 +215,7 @@ impl Coroutine {
             },
             link: AtomicPtr::new(ptr::null_mut()),
             token: Token::new(),
+            publishing: AtomicBool::new(false),
             joiner: UnsafeCell::new(None),
             id: seed.id,
             spawned_at: seed.spawned_at,

@@ -29,10 +29,10 @@ mod unwinding;
 pub use execution::{Cancelled, Exited};
 pub(crate) use execution::{
     abort_on_unwind, contained, describe, entry, suspend, unwind_cancelled, unwind_exited,
-    was_cancelled, with_locals,
+    unwind_if_cancelled, was_cancelled, with_locals,
 };
 pub(crate) use header::{Coroutine, Header, Resident, Seed};
 pub(crate) use locals::{Local, LocalId};
-pub(crate) use scope::ScopeCount;
+pub(crate) use scope::{Failure, ScopeCount};
 pub(crate) use switch::{Resumed, Switch};
 pub(crate) use unwinding::UnwindBank;

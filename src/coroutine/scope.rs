@@ -2,15 +2,31 @@
 
 #![expect(unsafe_code, reason = "claims the scope owner's ticket")]
 
+use crate::coroutine::Cancelled;
 use crate::park::{self, Cancel, Outcome, Ticket, WaitReason};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+
+/// How a coroutine ended, if not well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Failure {
+    Cancelled = 1,
+    Panicked = 2,
+}
+
+impl Failure {
+    pub(crate) fn of<T>(result: &std::thread::Result<T>) -> Option<Failure> {
+        let payload = result.as_ref().err()?;
+        Some(if payload.is::<Cancelled>() { Failure::Cancelled } else { Failure::Panicked })
+    }
+}
 
 /// Shared by a scope and the coroutines in it.
 #[derive(Debug, Default)]
 pub(crate) struct ScopeCount {
     running: AtomicUsize,
-    panicked: AtomicBool,
+    /// The worst end that no `join` has seen, as a number.
+    failure: AtomicU8,
     owner: Mutex<Option<Ticket>>,
 }
 
@@ -23,9 +39,9 @@ impl ScopeCount {
     }
 
     /// A coroutine has ended: nothing of it refers to what the scope lent out.
-    pub(crate) fn one_finished(&self, unhandled_panic: bool) {
-        if unhandled_panic {
-            self.note_panic();
+    pub(crate) fn one_finished(&self, unhandled: Option<Failure>) {
+        if let Some(failure) = unhandled {
+            self.note_failure(failure);
         }
         if self.running.fetch_sub(1, Ordering::AcqRel) == 1 {
             let mut owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
@@ -36,17 +52,19 @@ impl ScopeCount {
         }
     }
 
-    /// A panic that no `join` has seen.
-    pub(crate) fn note_panic(&self) {
-        self.panicked.store(true, Ordering::Relaxed);
+    /// A failure that no `join` has seen.
+    pub(crate) fn note_failure(&self, failure: Failure) {
+        self.failure.fetch_max(failure as u8, Ordering::Relaxed);
     }
 
     pub(crate) fn running(&self) -> usize {
         self.running.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn has_panicked(&self) -> bool {
-        self.panicked.load(Ordering::Relaxed)
+    /// The worst failure that no `join` has seen.
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        let failure = self.failure.load(Ordering::Relaxed);
+        [Failure::Cancelled, Failure::Panicked].into_iter().find(|one| *one as u8 == failure)
     }
 
     /// Waits for all. A cancellation does not end this wait: the coroutines borrow.

@@ -6,7 +6,7 @@
 
 use crate::primitive::sync::Mutex;
 use crate::primitive::sync::atomic::{AtomicUsize, Ordering};
-use crate::primitive::{const_unless_loom, lock};
+use crate::primitive::{MutexGuard, const_unless_loom, lock};
 use crate::util::wait_list::{Node, WaitList};
 use std::array;
 use std::ptr::NonNull;
@@ -116,17 +116,22 @@ impl<W: Copy> RawGate<W> {
     pub(crate) fn open<C>(&self, claim: impl FnMut(W) -> Option<C>, wake: impl FnMut(C)) {
         let queue = lock(&self.waiting);
         self.state.store(OPEN, Ordering::Release);
-        drop(queue);
-        self.let_pass(claim, wake);
+        self.let_these_pass(queue, claim, wake);
     }
 
     /// Lets all pass who wait now, and leaves the gate as it is.
-    pub(crate) fn let_pass<C>(
-        &self,
+    pub(crate) fn let_pass<C>(&self, claim: impl FnMut(W) -> Option<C>, wake: impl FnMut(C)) {
+        self.let_these_pass(lock(&self.waiting), claim, wake);
+    }
+
+    /// Lets all pass who are in the queue now: not who joins while it is unlocked in between, after
+    /// the gate was closed again.
+    fn let_these_pass<'a, C>(
+        &'a self,
+        mut queue: MutexGuard<'a, Queue<W>>,
         mut claim: impl FnMut(W) -> Option<C>,
         mut wake: impl FnMut(C),
     ) {
-        let mut queue = lock(&self.waiting);
         let end = queue.next_number;
         loop {
             let batch: [Option<C>; BATCH] = array::from_fn(|_| queue.claim_first(end, &mut claim));
@@ -228,6 +233,26 @@ mod models {
                 assert_eq!(shared.data.load(Ordering::Relaxed), 1);
             }
             assert!(shared.wait(0, false, false));
+            other.join().unwrap();
+            opener.join().unwrap();
+        });
+    }
+
+    /// Who closes the gate and then comes to it is not let pass by an opening before that.
+    #[test]
+    fn an_opening_is_not_for_who_has_closed_it_since() {
+        check(|| {
+            let shared = Shared::new(2);
+            let theirs = shared.clone();
+            let other = loom::thread::spawn(move || theirs.wait(1, false, true));
+            let theirs = shared.clone();
+            let opener = loom::thread::spawn(move || {
+                theirs.gate.open(|t| theirs.crowd.claim(t), |c| theirs.crowd.resume(c));
+            });
+            if shared.gate.is_open() {
+                shared.gate.close();
+                assert!(!shared.wait(0, false, true));
+            }
             other.join().unwrap();
             opener.join().unwrap();
         });

@@ -19,14 +19,20 @@ pub(super) fn wait(
 ) -> bool {
     loop {
         let mut node = None;
+        let mut passed = false;
         let outcome = park(reason, deadline, Cancel::Deliver, |ticket| {
             // SAFETY: the node is in the frame of this wait, and leaves the queue below unless a
             // waker has taken it off.
-            unsafe {
+            let joined = unsafe {
                 gate.enter(closing, ticket, |waiter| NonNull::from(node.insert(Node::new(waiter))))
+            };
+            if !joined {
+                passed = true;
             }
+            joined
         });
-        if outcome == Outcome::Woken {
+        // Whatever ended the wait: who has passed has taken the notification.
+        if passed || outcome == Outcome::Woken {
             return true;
         }
         if let Some(node) = &node {

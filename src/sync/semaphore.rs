@@ -10,7 +10,6 @@ use crate::sync::wait::claim;
 use crate::util::wait_list::Node;
 use std::error::Error;
 use std::fmt;
-use std::mem;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -357,11 +356,14 @@ macro_rules! permits {
             ///
             /// # Panics
             ///
-            /// If they are of another semaphore.
+            /// If they are of another semaphore, or if this would hold more than [`u32::MAX`]. The
+            /// permits of the other are given back then.
             #[track_caller]
             pub fn merge(&mut self, mut other: Self) {
                 assert!($same(self, &other), "merging permits from different semaphores");
-                self.permits += mem::take(&mut other.permits);
+                let sum = self.permits.checked_add(other.permits);
+                self.permits = sum.expect("one permit cannot hold so many");
+                other.permits = 0;
             }
 
             /// Splits `permits` off; `None` if there are not as many.

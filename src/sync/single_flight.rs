@@ -44,13 +44,17 @@ struct Pilot<'a, K: Eq + Hash, V> {
 
 impl<K: Eq + Hash, V> Drop for Pilot<'_, K, V> {
     fn drop(&mut self) {
-        let mut flights = self.flights.lock();
-        if flights.get(self.key).is_some_and(|other| Arc::ptr_eq(other, &self.flight)) {
-            let removed = flights.remove_entry(self.key);
-            drop(flights);
-            drop(removed);
+        /// Tells those who wait, also if a key's `Hash` or `Eq` panics.
+        struct Land<'a>(&'a Event);
+
+        impl Drop for Land<'_> {
+            fn drop(&mut self) {
+                self.0.set();
+            }
         }
-        self.flight.landed.set();
+
+        let _land = Land(&self.flight.landed);
+        self.flights.end(self.key, &self.flight);
     }
 }
 
@@ -66,6 +70,16 @@ impl<K: Eq + Hash, V> SingleFlight<K, V> {
     pub fn forget(&self, key: &K) {
         let removed = self.lock().remove_entry(key);
         drop(removed);
+    }
+
+    /// Takes a flight out, unless it was forgotten.
+    fn end(&self, key: &K, flight: &Arc<Flight<V>>) {
+        let mut flights = self.lock();
+        if flights.get(key).is_some_and(|other| Arc::ptr_eq(other, flight)) {
+            let removed = flights.remove_entry(key);
+            drop(flights);
+            drop(removed);
+        }
     }
 
     fn lock(&self) -> crate::sync::MutexGuard<'_, HashMap<K, Arc<Flight<V>>>> {
@@ -85,10 +99,13 @@ impl<K: Eq + Hash + Clone, V: Clone> SingleFlight<K, V> {
     pub fn run(&self, key: K, work: impl FnOnce() -> V) -> V {
         loop {
             let mut flights = self.lock();
-            let Some(flight) = flights.get(&key).cloned() else {
+            // One that has landed and is still here could not be taken out: `Hash` or `Eq` panicked.
+            let in_flight = |flight: &&Arc<Flight<V>>| !flight.landed.is_set();
+            let Some(flight) = flights.get(&key).filter(in_flight).cloned() else {
                 let flight = Arc::new(Flight { value: Mutex::new(None), landed: Event::new() });
-                flights.insert(key.clone(), flight.clone());
+                let left_over = flights.insert(key.clone(), flight.clone());
                 drop(flights);
+                drop(left_over);
                 let pilot = Pilot { flights: self, key: &key, flight };
                 let value = work();
                 *value_of(&pilot.flight) = Some(value.clone());

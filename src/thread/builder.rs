@@ -140,7 +140,7 @@ impl Builder {
         match spawned {
             Ok(coroutine) => Ok(ScopedJoinHandle::new(JoinInner::new(coroutine))),
             Err(error) => {
-                count.one_finished(false);
+                count.one_finished(None);
                 Err(error)
             }
         }

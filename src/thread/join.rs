@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "takes results out of completed coroutines")]
 
-use crate::coroutine::{Coroutine, abort_on_unwind, unwind_cancelled};
+use crate::coroutine::{Coroutine, Failure, abort_on_unwind, unwind_cancelled};
 use crate::park::{self, Cancel, Outcome, WaitReason};
 use crate::protocol::status::Released;
 use crate::sched;
@@ -92,8 +92,8 @@ impl<T> Drop for JoinInner<T> {
             return;
         }
         let Some(result) = self.take() else { return };
-        if let (Some(scope), true) = (&header.scope, result.is_err()) {
-            scope.note_panic();
+        if let (Some(scope), Some(failure)) = (&header.scope, Failure::of(&result)) {
+            scope.note_failure(failure);
         }
         let running = sched::current_coroutine();
         // SAFETY: that coroutine is alive while this function runs on it.

@@ -1,6 +1,6 @@
 //! Scopes: coroutines that borrow.
 
-use crate::coroutine::ScopeCount;
+use crate::coroutine::{Failure, ScopeCount, unwind_if_cancelled};
 use crate::park::Cancel;
 use crate::thread::join::JoinInner;
 use crate::thread::{Builder, Result, Thread, current};
@@ -31,7 +31,8 @@ pub struct ScopedJoinHandle<'scope, T> {
 ///
 /// # Panics
 ///
-/// If `f` panics, with that panic; else if a coroutine that was not joined by hand panicked.
+/// If `f` panics, with that panic; else if a coroutine that was not joined by hand panicked. A
+/// coroutine that is cancelled itself, as its children may have been, goes on to unwind for that.
 ///
 /// # Examples
 ///
@@ -60,8 +61,17 @@ where
     scope.count.wait();
     match result {
         Err(panic) => resume_unwind(panic),
-        Ok(_) if scope.count.has_panicked() => panic!("a scoped thread panicked"),
-        Ok(value) => value,
+        Ok(value) => {
+            if let Some(failure) = scope.count.failure() {
+                // Children that were cancelled with their parent are no reason to panic; least of
+                // all in a destructor, where it would end the process.
+                let cancelled_too = unwind_if_cancelled();
+                if failure == Failure::Panicked || !cancelled_too {
+                    panic!("a scoped thread panicked");
+                }
+            }
+            value
+        }
     }
 }
 
@@ -114,7 +124,7 @@ impl fmt::Debug for Scope<'_, '_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Scope")
             .field("num_running_threads", &self.count.running())
-            .field("a_thread_panicked", &self.count.has_panicked())
+            .field("a_thread_panicked", &self.count.failure().is_some())
             .field("main_thread", &self.main_thread)
             .finish_non_exhaustive()
     }

@@ -5,6 +5,7 @@ mod barrier;
 mod cancellation;
 mod condvar;
 mod crowds;
+mod drops;
 mod mutex;
 mod once;
 mod parity;

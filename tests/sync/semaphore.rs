@@ -6,6 +6,7 @@ use pirn::sync::{
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 #[test]
@@ -57,6 +58,20 @@ fn permits_can_be_merged_split_and_forgotten() {
 fn permits_of_two_semaphores_do_not_merge() {
     let (one, other) = (Semaphore::new(1), Semaphore::new(1));
     one.acquire().unwrap().merge(other.acquire().unwrap());
+}
+
+/// What does not fit into one permit is given back, not lost.
+#[test]
+fn permits_that_do_not_merge_are_given_back() {
+    let most = u32::MAX as usize;
+    let semaphore = Semaphore::new(most + 1);
+    let one = semaphore.acquire().unwrap();
+    let mut all = semaphore.acquire_many(u32::MAX).unwrap();
+    let merging = AssertUnwindSafe(|| all.merge(one));
+    assert!(catch_unwind(merging).is_err());
+    assert_eq!((all.num_permits(), semaphore.available_permits()), (most, 1));
+    drop(all);
+    assert_eq!(semaphore.available_permits(), most + 1);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::support::{Count, both, runtime, start, until};
 use pirn::sync::{Arc, Event, Mutex, Notify, Parker, SingleFlight, Unparker, WaitGroup};
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -275,4 +276,47 @@ fn a_forgotten_flight_is_flown_again() {
     assert_eq!(flights.run("key", || 2), 2);
     gate.set();
     assert_eq!(first.join().unwrap(), 1);
+}
+
+/// A key that cannot be compared when a flight ends keeps neither those waiting who came for it,
+/// nor its value for those who come later.
+#[test]
+fn a_flight_ends_even_if_its_key_panics() {
+    static COMPARED: Count = Count::new();
+    static FAILS: AtomicBool = AtomicBool::new(false);
+
+    #[derive(Clone, Hash)]
+    struct Key;
+
+    impl PartialEq for Key {
+        fn eq(&self, _: &Key) -> bool {
+            COMPARED.add();
+            assert!(!FAILS.load(Ordering::SeqCst), "expected");
+            true
+        }
+    }
+
+    impl Eq for Key {}
+
+    let flights = Arc::new(SingleFlight::new());
+    let (begun, goes_on) = (Arc::new(Event::new()), Arc::new(Event::new()));
+    let (theirs, started, gate) = (flights.clone(), begun.clone(), goes_on.clone());
+    let first = pirn::spawn(move || {
+        theirs.run(Key, || {
+            started.set();
+            gate.wait();
+            1
+        })
+    });
+    begun.wait();
+    let theirs = flights.clone();
+    let second = pirn::spawn(move || theirs.run(Key, || 2));
+    // It has found the flight that it is to wait for.
+    until(|| COMPARED.get() == 1);
+    FAILS.store(true, Ordering::SeqCst);
+    goes_on.set();
+    assert!(first.join().is_err());
+    assert_eq!(second.join().unwrap(), 1);
+    FAILS.store(false, Ordering::SeqCst);
+    assert_eq!(flights.run(Key, || 3), 3);
 }

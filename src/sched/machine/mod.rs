@@ -125,6 +125,9 @@ impl Machine {
         if shared_part.home().is_null() {
             self.start(header);
         }
+        if shared_part.is_migrating() {
+            Self::await_publication(shared_part);
+        }
         // SAFETY: this is its home, and it is in no queue.
         let resident = unsafe { shared_part.resident() };
         if resident.reason.get() != WaitReason::None {
@@ -176,6 +179,35 @@ impl Machine {
 
     /// Opens and publishes a wait. `false`: there was no need to, so the coroutine goes on.
     fn publish(&self, header: NonNull<Header>, request: &ParkRequest) -> bool {
+        // SAFETY: the coroutine has left its stack, and nobody has been told of its wait yet.
+        let shared_part = unsafe { header.as_ref() };
+        if !shared_part.is_migrating() {
+            return self.open_wait(header, request);
+        }
+        // The publication works in the suspended frame, and a select's joins one queue after
+        // another: whoever claims the wait in the first must not resume it before the last.
+        shared_part.publishing.store(true, Ordering::Relaxed);
+        let waits = self.open_wait(header, request);
+        // Until this shows, it does not run and so is not freed.
+        shared_part.publishing.store(false, Ordering::Release);
+        waits
+    }
+
+    /// Waits until the machine that a migrating coroutine has left is done with its frame: for the
+    /// rest of a publication, in which nothing blocks.
+    fn await_publication(header: &Header) {
+        let mut turns = 0_u32;
+        while header.publishing.load(Ordering::Acquire) {
+            turns += 1;
+            match turns % 64 {
+                // It may have been preempted.
+                0 => std::thread::yield_now(),
+                _ => std::hint::spin_loop(),
+            }
+        }
+    }
+
+    fn open_wait(&self, header: NonNull<Header>, request: &ParkRequest) -> bool {
         // SAFETY: the coroutine has left its stack, and nobody has been told of its wait yet.
         let shared_part = unsafe { header.as_ref() };
         // SAFETY: this is its home.
