@@ -49,17 +49,19 @@ fn tick_keeps_one_and_counts_from_when_it_is_received() {
     everywhere(|_| {
         let start = Instant::now();
         let r = tick(ms(4));
-        assert_eq!(r.try_recv(), Err(TryRecvError::Empty));
-        let first = r.recv().unwrap();
+        // Unless this thread had to stand back for that long.
+        let early = r.try_recv();
+        assert!(early.is_err() || start.elapsed() >= ms(4));
+        let first = early.or_else(|_| r.recv()).unwrap();
         let received = Instant::now();
         assert!(first >= start + ms(4));
         pirn::thread::sleep(ms(20));
         assert_eq!(r.len(), 1);
+        let asked = Instant::now();
         let second = r.recv().unwrap();
         assert!(second <= received + ms(4), "the second had been there for long");
-        let late = Instant::now();
-        assert!(r.try_recv().is_err());
-        assert!(r.recv().unwrap() > late, "the third is counted from the second's receipt");
+        let third = r.recv().unwrap();
+        assert!(third >= asked + ms(4), "the third is counted from the second's receipt");
     });
 }
 
