@@ -45,6 +45,9 @@ impl Clock {
 
     /// Receives, or waits as long as may be.
     pub(super) fn receive(&self, deadline: Option<Instant>) -> Result<Instant, ReceiveStop> {
+        if let Clock::Tick { next, period } = self {
+            return receive_tick(next, *period, deadline);
+        }
         loop {
             if let Some(instant) = self.try_receive() {
                 return Ok(instant);
@@ -69,6 +72,44 @@ impl Clock {
 
     pub(super) fn is_empty(&self) -> bool {
         self.next().is_none_or(|next| Instant::now() < next)
+    }
+}
+
+/// Takes the next tick, and waits for it if need be. Whoever waits keeps the beat: the tick after it
+/// is counted from when this one is due.
+fn receive_tick(
+    next: &Mutex<Instant>,
+    period: Duration,
+    deadline: Option<Instant>,
+) -> Result<Instant, ReceiveStop> {
+    let lock = || next.lock().unwrap_or_else(PoisonError::into_inner);
+    loop {
+        let mut due = lock();
+        let (ours, now) = (*due, Instant::now());
+        let too_late = deadline.is_some_and(|deadline| deadline < ours && now < ours);
+        if too_late {
+            drop(due);
+            if deadline.is_some_and(|deadline| now >= deadline) {
+                return Err(ReceiveStop::Timeout);
+            }
+            // Another receiver may give a tick back meanwhile.
+            match sleep_until(deadline) {
+                true => continue,
+                false => return Err(ReceiveStop::Cancelled),
+            }
+        }
+        let after = later(ours.max(now), period);
+        *due = after;
+        drop(due);
+        if now >= ours || sleep_until(Some(ours)) {
+            return Ok(ours);
+        }
+        // Nobody gets it; if it was the last that was taken, the next one to come does.
+        let mut due = lock();
+        if *due == after {
+            *due = ours;
+        }
+        return Err(ReceiveStop::Cancelled);
     }
 }
 

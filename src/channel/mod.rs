@@ -123,7 +123,8 @@ pub const fn never<T>() -> Receiver<T> {
 
 /// A receiver that gets the current instant every `duration`, at first after that time.
 ///
-/// One message is kept. If it is received late, the next one comes `duration` after that.
+/// One message is kept. If it is received late, or without waiting, the next one comes `duration`
+/// after that; whoever waits for each keeps the beat.
 ///
 /// # Examples
 ///

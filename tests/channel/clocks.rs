@@ -66,6 +66,34 @@ fn tick_keeps_one_and_counts_from_when_it_is_received() {
 }
 
 #[test]
+fn who_waits_for_ticks_keeps_the_beat() {
+    let r = tick(ms(10));
+    let mut due = r.recv().unwrap();
+    let mut on_the_beat = 0;
+    for _ in 0..20 {
+        let next = r.recv().unwrap();
+        assert!(next >= due + ms(10) && Instant::now() >= next);
+        // Unless this thread had to stand back for a whole period.
+        on_the_beat += usize::from(next == due + ms(10));
+        due = next;
+    }
+    assert!(on_the_beat > 0, "each was counted from the receipt of the one before");
+    // Two who wait get a tick each.
+    let both = [r.clone(), r].map(|r| std::thread::spawn(move || r.recv().unwrap()));
+    let [one, other] = both.map(|thread| thread.join().unwrap());
+    assert_ne!(one, other);
+}
+
+#[test]
+fn a_tick_comes_within_its_deadline_or_not_at_all() {
+    let r = tick(ms(50));
+    let start = Instant::now();
+    let early = r.recv_timeout(ms(1));
+    assert!(early == Err(RecvTimeoutError::Timeout) || start.elapsed() > ms(45));
+    assert!(r.recv_deadline(start + ms(9_000)).is_ok());
+}
+
+#[test]
 fn the_longest_durations_are_never() {
     for r in [after(Duration::MAX), tick(Duration::MAX), never()] {
         assert_eq!(r.try_recv(), Err(TryRecvError::Empty));
