@@ -49,11 +49,15 @@ pub(crate) fn unwind_cancelled() -> ! {
     panic::resume_unwind(Box::new(Cancelled { _private: () }))
 }
 
-/// Unwinds the running coroutine if it is cancelled and may unwind here. Whether it is cancelled.
+/// Unwinds the running coroutine if it is cancelled and may unwind here. Whether it is cancelled,
+/// or is about to be since its runtime stops: each home cancels its residents in its own time.
 pub(crate) fn unwind_if_cancelled() -> bool {
     let Some(running) = sched::current_coroutine() else { return false };
     // SAFETY: the caller runs on that coroutine, at its home.
     let (header, resident) = unsafe { (running.as_ref(), running.as_ref().resident()) };
+    if sched::with_processor(|_, shared| shared.is_stopping()) == Some(true) {
+        header.status.cancel();
+    }
     let cancelled = header.status.is_cancelled();
     if cancelled && !resident.shielded.get() && !std::thread::panicking() {
         unwind_cancelled();

@@ -4,6 +4,10 @@
 //! are nobody's residents: between two runs they are in a run queue, from which others steal, or
 //! parked. What residents have at home, these have here, under a lock: the list by which they are
 //! cancelled, and their timers, which any machine fires, and sysmon if one is stuck.
+//!
+//! A wait may be claimed, by a timer or by whoever has found it in a queue, while its publication
+//! still works in the suspended frame. Whoever is to resume the coroutine then waits for that
+//! ([`Header::publishing`]), and nobody else does: a publication may own locks that others wait for.
 
 #![expect(unsafe_code, reason = "claims coroutines, and keeps their runtime alive by its address")]
 
@@ -15,7 +19,7 @@ use crate::sched::tls;
 use crate::timers::Timers;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The migrating coroutines of one runtime.
 pub(crate) struct Migrants {
@@ -23,9 +27,6 @@ pub(crate) struct Migrants {
     timers: Mutex<Timers<(Coroutine, Seq)>>,
     /// When the next timer fires; `u64::MAX` for never.
     next: AtomicU64,
-    /// Read by a machine while it opens and publishes a wait, written by who claims a wait that
-    /// it has not found published: between the two the suspended frame is still in use.
-    publishing: RwLock<()>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -38,7 +39,6 @@ impl Migrants {
             started: Mutex::default(),
             timers: Mutex::new(Timers::new()),
             next: AtomicU64::new(u64::MAX),
-            publishing: RwLock::new(()),
         }
     }
 
@@ -53,15 +53,9 @@ impl Migrants {
         drop(removed);
     }
 
-    /// To be held while a wait is opened and published.
-    pub(super) fn begin_publishing(&self) -> RwLockReadGuard<'_, ()> {
-        self.publishing.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Cancels all that have started.
     pub(super) fn cancel_all(&self) {
         let started = lock(&self.started);
-        let _all_published = self.publishing.write().unwrap_or_else(PoisonError::into_inner);
         for coroutine in started.values() {
             let header = coroutine.header();
             header.status.cancel();
@@ -120,7 +114,6 @@ impl Migrants {
             self.note_next(&timers);
         }
         let mut fired = false;
-        let _all_published = self.publishing.write().unwrap_or_else(PoisonError::into_inner);
         for (coroutine, seq) in due {
             if coroutine.header().park.claim(seq) {
                 // SAFETY: the claim has made the scheduler's reference this function's.

@@ -13,7 +13,6 @@ use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr::{self, NonNull};
 use std::sync::LockResult;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Whether a wait ended because of its timeout; see [`std::sync::WaitTimeoutResult`].
@@ -166,8 +165,6 @@ impl Condvar {
         let mutex = guard.raw();
         let reason = WaitReason::Condvar(ptr::from_ref(self).addr());
         let mut node = None;
-        // A migrating coroutine may be resumed elsewhere while its publication still runs.
-        let published = AtomicBool::new(false);
         let outcome = park(reason, deadline, Cancel::Deliver, |ticket| {
             let node = NonNull::from(node.insert(Node::new(ticket)));
             // SAFETY: the node is in the frame of this wait, and leaves the queue below unless a
@@ -176,13 +173,9 @@ impl Condvar {
             if mutex.unlock() {
                 wake_next(mutex);
             }
-            published.store(true, Ordering::Release);
             true
         });
         if let Some(node) = &node {
-            while !published.load(Ordering::Acquire) {
-                std::thread::yield_now();
-            }
             if outcome != Outcome::Woken {
                 // SAFETY: the node is alive, and in this queue if in any.
                 unsafe { self.raw.leave(NonNull::from(node)) };

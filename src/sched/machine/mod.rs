@@ -214,7 +214,6 @@ impl Machine {
         let resident = unsafe { shared_part.resident() };
         self.begin_wait(resident, request.reason);
         let migrates = resident.is_migrating();
-        let _publishing = migrates.then(|| self.shared.migrants.begin_publishing());
         let seq = shared_part.park.begin();
         if migrates {
             // SAFETY: the wait has not been published.
