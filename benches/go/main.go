@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -165,6 +166,15 @@ func parked(count int) (micros, bytes float64) {
 	return nanos / 1e3, bytes
 }
 
+// Nanoseconds of processor time that all threads of this process have used.
+func cpu() int64 {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		panic(err)
+	}
+	return usage.Utime.Nano() + usage.Stime.Nano()
+}
+
 func serve() {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -229,6 +239,15 @@ func main() {
 		fmt.Fprintln(os.Stderr, "no such work:", os.Args[2])
 		os.Exit(2)
 	}
+	operations := numbers[0]
+	switch os.Args[2] {
+	case "crowd":
+		operations = numbers[3]
+	case "mutex":
+		operations = numbers[0] * numbers[1]
+	}
 	run()
-	fmt.Println(run())
+	start := cpu()
+	figure := run()
+	fmt.Println(figure, float64(cpu()-start)/float64(operations))
 }

@@ -1,6 +1,6 @@
 //! Channels.
 
-use crate::race::{Entry, race};
+use crate::race::{CPU, Entry, race};
 use crate::table::{contest, nanos_each};
 
 const ALL: [Entry; 9] = [
@@ -53,8 +53,8 @@ fn speed_up(runtime: &pirn::Runtime, consumers: usize) -> f64 {
 pub(crate) fn channel() {
     const ROUNDS: u64 = 300_000;
     const MESSAGES: u64 = 2_000_000;
-    race("round trip, capacity 0", &["ns"], 9, ("round-trip", &[ROUNDS, 0]), &ALL);
-    race("round trip, capacity 1", &["ns"], 9, ("round-trip", &[ROUNDS, 1]), &ALL);
+    race("round trip, capacity 0", &["ns", CPU], 5, ("round-trip", &[ROUNDS, 0]), &ALL);
+    race("round trip, capacity 1", &["ns", CPU], 5, ("round-trip", &[ROUNDS, 1]), &ALL);
     for (name, crowd) in [
         ("bounded 128, 4 x 4", [4, 4, 128, MESSAGES]),
         ("bounded 128, 1 x 1", [1, 1, 128, MESSAGES]),
@@ -63,7 +63,7 @@ pub(crate) fn channel() {
     ] {
         let entries: Vec<Entry> =
             ALL.into_iter().filter(|(_, who, _)| crowd[2] > 0 || *who != "go").collect();
-        race(name, &["M messages a second"], 9, ("crowd", &crowd), &entries);
+        race(name, &["M messages a second", CPU], 5, ("crowd", &crowd), &entries);
     }
     let two = pirn::Builder::new().workers(2).build().expect("a runtime");
     contest(

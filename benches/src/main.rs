@@ -17,6 +17,7 @@
 
 mod channel;
 mod contestants;
+mod cpu;
 mod echo;
 mod epoll;
 mod memory;

@@ -1,6 +1,6 @@
 //! What one operation costs.
 
-use crate::race::race;
+use crate::race::{CPU, race};
 use crate::table::{contest, nanos_each};
 
 /// A switch away from a coroutine and to another one.
@@ -8,8 +8,8 @@ pub(crate) fn switch() {
     const SWITCHES: u64 = 2_000_000;
     race(
         "yield between two coroutines, one worker",
-        &["ns a switch"],
-        9,
+        &["ns a switch", CPU],
+        5,
         ("yield", &[SWITCHES]),
         &[
             ("corosensei, bare", "floor", 1),
@@ -49,9 +49,9 @@ pub(crate) fn switch() {
 pub(crate) fn spawn() {
     race(
         "spawn, run, join",
-        &["ns each"],
-        9,
-        ("spawn", &[200_000]),
+        &["ns each", CPU],
+        5,
+        ("spawn", &[500_000]),
         &[
             ("corosensei, one stack", "floor", 1),
             ("may, 1 worker", "may", 1),

@@ -14,14 +14,21 @@
 //! | `round-trip` | how many, capacity | ns there and back, through two channels |
 //! | `crowd` | producers, consumers, capacity or 0 for unbounded, messages | M messages a second |
 //! | `mutex` | how many want it, how often each | ns an operation |
+//!
+//! All but `parked` have one more figure: the processor time of the whole process for each operation,
+//! in ns.
 
 use crate::contestants;
+use crate::cpu;
 use crate::table;
 use std::io;
 use std::process::{Command, Stdio};
 
 /// Who takes part: as what, which of [`contestants`], with how many workers.
 pub(crate) type Entry = (&'static str, &'static str, usize);
+
+/// The unit of the last figure.
+pub(crate) const CPU: &str = "ns of processor time each";
 
 /// Runs the entries in turn, `rounds` times, and prints a table for each of the units. Entries that
 /// were not built (feature `peers`) are left out.
@@ -88,10 +95,22 @@ pub(crate) fn child(arguments: &[String]) -> io::Result<()> {
     Ok(())
 }
 
-/// Does the work twice, and gives the figures of the second time.
-pub(crate) fn warm<T>(mut work: impl FnMut() -> Option<T>) -> Option<T> {
-    work()?;
-    work()
+/// Does the work twice, and gives the second time's figure, and the processor time for each operation.
+pub(crate) fn warm(
+    work: &str,
+    numbers: &[u64],
+    mut run: impl FnMut() -> Option<f64>,
+) -> Option<Vec<f64>> {
+    let operations = match (work, numbers) {
+        ("crowd", &[.., messages]) => messages,
+        ("mutex", &[crowd, each]) => crowd * each,
+        (_, &[count, ..]) => count,
+        _ => return None,
+    };
+    run()?;
+    let start = cpu::nanos();
+    let figure = run()?;
+    Some(vec![figure, (cpu::nanos() - start) as f64 / operations as f64])
 }
 
 /// The command of a contestant that is another mode of this program.

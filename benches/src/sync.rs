@@ -1,6 +1,6 @@
 //! What locks cost: alone, and when many want them.
 
-use crate::race::race;
+use crate::race::{CPU, race};
 use crate::table::{contest, nanos_each};
 use std::hint::black_box;
 
@@ -111,8 +111,8 @@ fn threads((crowd, each): Crowd, locked_add: impl Fn() + Sync) -> f64 {
 pub(crate) fn contended() {
     race(
         "one mutex, 1,000 who want it",
-        &["ns an operation"],
-        7,
+        &["ns an operation", CPU],
+        5,
         ("mutex", &[MANY.0, MANY.1]),
         &[
             ("std, threads", "threads", 2),

@@ -10,8 +10,8 @@ use std::hint::black_box;
 
 pub(super) fn work(_workers: usize, work: &str, numbers: &[u64]) -> Figures {
     match (work, numbers) {
-        ("yield", &[switches]) => warm(|| Some(vec![yields(switches)])),
-        ("spawn", &[count]) => warm(|| Some(vec![spawns(count)])),
+        ("yield", &[switches]) => warm(work, numbers, || Some(yields(switches))),
+        ("spawn", &[count]) => warm(work, numbers, || Some(spawns(count))),
         ("parked", &[count, _]) => Some(touched_pages(count)),
         _ => None,
     }

@@ -18,23 +18,31 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const MOST_AT_ONCE: u64 = 30_000;
 
 /// Of spawns: between two workers each takes so long that this is enough.
-const ONE_IN: u64 = 10;
+const ONE_IN: u64 = 50;
 
 pub(super) fn work(workers: usize, work: &str, numbers: &[u64]) -> Figures {
     may::config().set_workers(workers);
-    let (work, numbers) = (work.to_owned(), numbers.to_vec());
-    let all = go!(move || match (work.as_str(), numbers.as_slice()) {
-        ("yield", &[switches]) => warm(|| Some(vec![yields(switches)])),
-        ("spawn", &[count]) => warm(|| Some(vec![spawns(count / ONE_IN)])),
-        ("parked", &[count, _]) => Some(parked(count.min(MOST_AT_ONCE))),
-        ("round-trip", &[rounds, _]) => warm(|| Some(vec![round_trips(rounds)])),
-        ("crowd", &[producers, consumers, _, messages]) => {
-            warm(|| Some(vec![crowd(producers, consumers, messages)]))
+    let (work, mut numbers) = (work.to_owned(), numbers.to_vec());
+    match work.as_str() {
+        "parked" => numbers[0] = numbers[0].min(MOST_AT_ONCE),
+        "spawn" => numbers[0] /= ONE_IN,
+        _ => {}
+    }
+    joined(go!(move || {
+        if let ("parked", &[count, _]) = (work.as_str(), numbers.as_slice()) {
+            return Some(parked(count));
         }
-        ("mutex", &[crowd, each]) => warm(|| Some(vec![mutex(crowd, each)])),
-        _ => None,
-    });
-    joined(all)
+        warm(&work, &numbers, || match (work.as_str(), numbers.as_slice()) {
+            ("yield", &[switches]) => Some(yields(switches)),
+            ("spawn", &[count]) => Some(spawns(count)),
+            ("round-trip", &[rounds, _]) => Some(round_trips(rounds)),
+            ("crowd", &[producers, consumers, _, messages]) => {
+                Some(crowd(producers, consumers, messages))
+            }
+            ("mutex", &[crowd, each]) => Some(mutex(crowd, each)),
+            _ => None,
+        })
+    }))
 }
 
 fn joined<T>(handle: JoinHandle<T>) -> T {

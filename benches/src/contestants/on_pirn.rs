@@ -18,17 +18,15 @@ pub(super) fn work(workers: usize, work: &str, numbers: &[u64]) -> Figures {
         return Some(runtime.run(|| parked(count)));
     }
     let runtime = builder.build().expect("a runtime");
-    warm(|| {
+    warm(work, numbers, || {
         runtime.run(|| match (work, numbers) {
-            ("yield", &[switches]) => Some(vec![yields(switches)]),
-            ("spawn", &[count]) => Some(vec![spawns(count)]),
-            ("round-trip", &[rounds, capacity]) => {
-                Some(vec![round_trips(rounds, capacity as usize)])
-            }
+            ("yield", &[switches]) => Some(yields(switches)),
+            ("spawn", &[count]) => Some(spawns(count)),
+            ("round-trip", &[rounds, capacity]) => Some(round_trips(rounds, capacity as usize)),
             ("crowd", &[producers, consumers, capacity, messages]) => {
-                Some(vec![crowd(producers, consumers, capacity, messages)])
+                Some(crowd(producers, consumers, capacity, messages))
             }
-            ("mutex", &[crowd, each]) => Some(vec![mutex(crowd, each)]),
+            ("mutex", &[crowd, each]) => Some(mutex(crowd, each)),
             _ => None,
         })
     })

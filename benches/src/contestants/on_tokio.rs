@@ -36,8 +36,8 @@ pub(super) fn work(workers: usize, work: &str, numbers: &[u64]) -> Figures {
     if let ("parked", &[count, _]) = (work, numbers) {
         return Some(run(&runtime, parked(count)));
     }
-    warm(|| {
-        let figure = match (work, numbers) {
+    warm(work, numbers, || {
+        Some(match (work, numbers) {
             ("yield", &[switches]) => run(&runtime, yields(switches)),
             ("spawn", &[count]) => run(&runtime, spawns(count)),
             ("round-trip", &[rounds, capacity]) => {
@@ -48,8 +48,7 @@ pub(super) fn work(workers: usize, work: &str, numbers: &[u64]) -> Figures {
             }
             ("mutex", &[crowd, each]) => run(&runtime, mutex(crowd, each)),
             _ => return None,
-        };
-        Some(vec![figure])
+        })
     })
 }
 
