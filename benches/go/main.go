@@ -144,8 +144,8 @@ func memory() int {
 	return total
 }
 
-func parked(count int) (micros, bytes float64) {
-	before := memory()
+func parked(count int) (micros, cpuMicros, bytes float64) {
+	before, cpuBefore := memory(), cpu()
 	nanos := nanosEach(count, func() {
 		var all sync.WaitGroup
 		var arrived atomic.Int64
@@ -163,7 +163,7 @@ func parked(count int) (micros, bytes float64) {
 		close(release)
 		all.Wait()
 	})
-	return nanos / 1e3, bytes
+	return nanos / 1e3, float64(cpu()-cpuBefore) / float64(count) / 1e3, bytes
 }
 
 // Nanoseconds of processor time that all threads of this process have used.

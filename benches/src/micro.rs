@@ -69,7 +69,7 @@ pub(crate) fn spawn() {
 /// A million coroutines that all park, are released and joined.
 pub(crate) fn parked() {
     const COUNT: u64 = 1_000_000;
-    let units = ["us each", "bytes each, page tables included"];
+    let units = ["us each", "us of processor time each", "bytes each, page tables included"];
     race(
         "a million parked, released and joined, stacks of 64 KiB",
         &units,

@@ -10,12 +10,12 @@
 //! |---|---|---|
 //! | `yield` | switches | ns a switch between two coroutines |
 //! | `spawn` | how many | ns for one to be spawned, run and joined |
-//! | `parked` | how many, stack size | us for one to be spawned, park, be released and joined; bytes of one that is parked. Not warmed up |
+//! | `parked` | how many, stack size | us for one to be spawned, park, be released and joined; us of processor time; bytes of one that is parked. Not warmed up |
 //! | `round-trip` | how many, capacity | ns there and back, through two channels |
 //! | `crowd` | producers, consumers, capacity or 0 for unbounded, messages | M messages a second |
 //! | `mutex` | how many want it, how often each | ns an operation |
 //!
-//! All but `parked` have one more figure: the processor time of the whole process for each operation,
+//! The others have one more figure: the processor time of the whole process for each operation,
 //! in ns.
 
 use crate::contestants;

@@ -1,9 +1,9 @@
 //! The bare means: a stack switch, a page fault.
 
 use super::Figures;
-use crate::memory;
 use crate::race::warm;
 use crate::table::nanos_each;
+use crate::{cpu, memory};
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult};
 use std::hint::black_box;
@@ -47,7 +47,7 @@ fn spawns(count: u64) -> f64 {
 /// A parked coroutine has one page of its own, at least.
 fn touched_pages(count: u64) -> Vec<f64> {
     const PAGE: usize = 4096;
-    let before = memory::now();
+    let (before, cpu_before) = (memory::now(), cpu::nanos());
     let mut bytes = 0.0;
     let nanos = nanos_each(count, || {
         let mut pages = vec![0_u8; count as usize * PAGE];
@@ -55,5 +55,6 @@ fn touched_pages(count: u64) -> Vec<f64> {
         bytes = memory::each_since(before, count);
         drop(black_box(pages));
     });
-    vec![nanos / 1e3, bytes]
+    let cpu = (cpu::nanos() - cpu_before) as f64 / count as f64;
+    vec![nanos / 1e3, cpu / 1e3, bytes]
 }

@@ -1,9 +1,9 @@
 //! pirn's coroutines.
 
 use super::Figures;
-use crate::memory;
 use crate::race::warm;
 use crate::table::{millions_a_second, nanos_each};
+use crate::{cpu, memory};
 use pirn::channel::{bounded, unbounded};
 use pirn::sync::Mutex;
 use pirn::thread;
@@ -54,7 +54,7 @@ fn spawns(count: u64) -> f64 {
 }
 
 fn parked(count: u64) -> Vec<f64> {
-    let before = memory::now();
+    let (before, cpu_before) = (memory::now(), cpu::nanos());
     let mut bytes = 0.0;
     let nanos = nanos_each(count, || {
         let arrived = Arc::new(AtomicU64::new(0));
@@ -74,7 +74,8 @@ fn parked(count: u64) -> Vec<f64> {
         handles.iter().for_each(|handle| handle.thread().unpark());
         handles.into_iter().for_each(|handle| handle.join().expect("it does not panic"));
     });
-    vec![nanos / 1e3, bytes]
+    let cpu = (cpu::nanos() - cpu_before) as f64 / count as f64;
+    vec![nanos / 1e3, cpu / 1e3, bytes]
 }
 
 fn round_trips(rounds: u64, capacity: usize) -> f64 {

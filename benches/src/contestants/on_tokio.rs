@@ -4,8 +4,8 @@
 //! capacity go through its channels of capacity 1, and crowds use async-channel.
 
 use super::Figures;
-use crate::memory;
 use crate::race::warm;
+use crate::{cpu, memory};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -79,7 +79,7 @@ async fn spawns(count: u64) -> f64 {
 }
 
 async fn parked(count: u64) -> Vec<f64> {
-    let before = memory::now();
+    let (before, cpu_before) = (memory::now(), cpu::nanos());
     let start = Instant::now();
     let shared = Arc::new((AtomicU64::new(0), Notify::new()));
     let handles: Vec<_> = (0..count)
@@ -101,7 +101,8 @@ async fn parked(count: u64) -> Vec<f64> {
     for handle in handles {
         joined(handle).await;
     }
-    vec![nanos_since(start, count) / 1e3, bytes]
+    let cpu = (cpu::nanos() - cpu_before) as f64 / count as f64;
+    vec![nanos_since(start, count) / 1e3, cpu / 1e3, bytes]
 }
 
 async fn round_trips(rounds: u64, capacity: usize) -> f64 {
