@@ -27,17 +27,18 @@ mod race;
 mod sync;
 mod table;
 
+use std::io;
 use std::process::ExitCode;
 
+const ROWS: [&str; 8] = ["switch", "spawn", "parked", "place", "channel", "echo", "locks", "mutex"];
+
 fn main() -> ExitCode {
-    let mut rows: Vec<String> = std::env::args().skip(1).collect();
-    let done = match rows.first().map(String::as_str) {
-        Some("work") => race::child(&rows[1..]),
-        Some("serve") => echo::child(&rows[1..]),
-        _ => {
-            print_tables(&mut rows);
-            Ok(())
-        }
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let done = match arguments.first().map(String::as_str) {
+        None => print_tables(&ROWS),
+        Some("work") => race::child(&arguments[1..]),
+        Some("serve") => echo::child(&arguments[1..]),
+        Some(_) => print_tables(&arguments.iter().map(String::as_str).collect::<Vec<_>>()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -48,14 +49,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn print_tables(rows: &mut Vec<String>) {
-    if rows.is_empty() {
-        *rows = ["switch", "spawn", "parked", "place", "channel", "echo", "locks", "mutex"]
-            .map(String::from)
-            .to_vec();
+fn print_tables(rows: &[&str]) -> io::Result<()> {
+    if let Some(row) = rows.iter().find(|row| !ROWS.contains(row)) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("no such row: {row}")));
     }
     for row in rows {
-        match row.as_str() {
+        match *row {
             "switch" => micro::switch(),
             "spawn" => micro::spawn(),
             "parked" => micro::parked(),
@@ -64,7 +63,8 @@ fn print_tables(rows: &mut Vec<String>) {
             "echo" => echo::echo(),
             "locks" => sync::uncontended(),
             "mutex" => sync::contended(),
-            other => eprintln!("no such row: {other}"),
+            other => unreachable!("{other} is not in ROWS"),
         }
     }
+    Ok(())
 }
