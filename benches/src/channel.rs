@@ -1,108 +1,19 @@
-//! Channels between coroutines, beside crossbeam-channel between threads.
+//! Channels.
 
-use crate::table::contest;
-use std::thread;
-use std::time::Instant;
+use crate::race::{CPU, Entry, race};
+use crate::table::{contest, nanos_each};
 
-fn nanos_each(count: u64, run: impl FnOnce()) -> f64 {
-    let start = Instant::now();
-    run();
-    start.elapsed().as_nanos() as f64 / count as f64
-}
-
-fn millions_a_second(count: u64, run: impl FnOnce()) -> f64 {
-    1e3 / nanos_each(count, run)
-}
-
-fn runtime(workers: usize) -> pirn::Runtime {
-    pirn::Builder::new().workers(workers).build().expect("a runtime")
-}
-
-/// There and back, through two channels of that capacity.
-fn round_trips(rounds: u64, capacity: usize) -> f64 {
-    let (there, here) = pirn::channel::bounded(capacity);
-    let (back, returned) = pirn::channel::bounded(capacity);
-    let echo = pirn::spawn(move || here.iter().try_for_each(|n: u64| back.send(n)));
-    let nanos = nanos_each(rounds, || {
-        for n in 0..rounds {
-            there.send(n).expect("it echoes");
-            assert_eq!(returned.recv(), Ok(n));
-        }
-    });
-    drop(there);
-    echo.join().expect("it does not panic").expect("nobody has gone");
-    nanos
-}
-
-fn thread_round_trips(rounds: u64) -> f64 {
-    let (there, here) = crossbeam_channel::bounded(0);
-    let (back, returned) = crossbeam_channel::bounded(0);
-    let echo = thread::spawn(move || here.iter().try_for_each(|n: u64| back.send(n)));
-    let nanos = nanos_each(rounds, || {
-        for n in 0..rounds {
-            there.send(n).expect("it echoes");
-            assert_eq!(returned.recv(), Ok(n));
-        }
-    });
-    drop(there);
-    echo.join().expect("it does not panic").expect("nobody has gone");
-    nanos
-}
-
-const MESSAGES: u64 = 2_000_000;
-
-/// Producers and consumers on one channel; in millions of messages a second.
-fn crowd(producers: u64, consumers: u64, capacity: Option<usize>) -> f64 {
-    let (sender, receiver) =
-        capacity.map_or_else(pirn::channel::unbounded, pirn::channel::bounded::<u64>);
-    millions_a_second(MESSAGES, || {
-        let senders: Vec<_> = (0..producers)
-            .map(|_| {
-                let sender = sender.clone();
-                pirn::spawn(move || {
-                    (0..MESSAGES / producers).for_each(|n| sender.send(n).expect("connected"));
-                })
-            })
-            .collect();
-        drop(sender);
-        let receivers: Vec<_> = (0..consumers)
-            .map(|_| {
-                let receiver = receiver.clone();
-                pirn::spawn(move || receiver.iter().fold(0, |count, _| count + 1_u64))
-            })
-            .collect();
-        senders.into_iter().for_each(|sender| sender.join().expect("it does not panic"));
-        let received: u64 =
-            receivers.into_iter().map(|one| one.join().expect("it does not panic")).sum();
-        assert_eq!(received, MESSAGES);
-    })
-}
-
-fn thread_crowd(producers: u64, consumers: u64, capacity: Option<usize>) -> f64 {
-    let (sender, receiver) =
-        capacity.map_or_else(crossbeam_channel::unbounded, crossbeam_channel::bounded::<u64>);
-    millions_a_second(MESSAGES, || {
-        let senders: Vec<_> = (0..producers)
-            .map(|_| {
-                let sender = sender.clone();
-                thread::spawn(move || {
-                    (0..MESSAGES / producers).for_each(|n| sender.send(n).expect("connected"));
-                })
-            })
-            .collect();
-        drop(sender);
-        let receivers: Vec<_> = (0..consumers)
-            .map(|_| {
-                let receiver = receiver.clone();
-                thread::spawn(move || receiver.iter().fold(0, |count, _| count + 1_u64))
-            })
-            .collect();
-        senders.into_iter().for_each(|sender| sender.join().expect("it does not panic"));
-        let received: u64 =
-            receivers.into_iter().map(|one| one.join().expect("it does not panic")).sum();
-        assert_eq!(received, MESSAGES);
-    })
-}
+const ALL: [Entry; 9] = [
+    ("crossbeam-channel, threads", "threads", 2),
+    ("may, 1 worker", "may", 1),
+    ("may, 2 workers", "may", 2),
+    ("tokio, 1 worker", "tokio", 1),
+    ("tokio, 2 workers", "tokio", 2),
+    ("Go, 1 processor", "go", 1),
+    ("Go, 2 processors", "go", 2),
+    ("pirn, 1 worker", "pirn", 1),
+    ("pirn, 2 workers", "pirn", 2),
+];
 
 /// Something for a core to do.
 fn job(seed: u64) -> u64 {
@@ -140,37 +51,21 @@ fn speed_up(runtime: &pirn::Runtime, consumers: usize) -> f64 {
 }
 
 pub(crate) fn channel() {
-    let (one, two) = (runtime(1), runtime(2));
-    contest(
-        "zero-capacity round trip",
-        "ns",
-        9,
-        &mut [
-            ("crossbeam-channel, threads", &mut || thread_round_trips(10_000)),
-            ("pirn, one worker", &mut || one.run(|| round_trips(500_000, 0))),
-            ("pirn, two workers", &mut || two.run(|| round_trips(500_000, 0))),
-            ("pirn, capacity 1, one worker", &mut || one.run(|| round_trips(500_000, 1))),
-        ],
-    );
-    for (name, producers, consumers, capacity) in [
-        ("bounded 128, 4 x 4", 4, 4, Some(128)),
-        ("bounded 128, 1 x 1", 1, 1, Some(128)),
-        ("unbounded, 4 x 4", 4, 4, None),
-        ("unbounded, 4 x 1", 4, 1, None),
+    const ROUNDS: u64 = 300_000;
+    const MESSAGES: u64 = 2_000_000;
+    race("round trip, capacity 0", &["ns", CPU], 5, ("round-trip", &[ROUNDS, 0]), &ALL);
+    race("round trip, capacity 1", &["ns", CPU], 5, ("round-trip", &[ROUNDS, 1]), &ALL);
+    for (name, crowd) in [
+        ("bounded 128, 4 x 4", [4, 4, 128, MESSAGES]),
+        ("bounded 128, 1 x 1", [1, 1, 128, MESSAGES]),
+        ("unbounded, 4 x 4", [4, 4, 0, MESSAGES]),
+        ("unbounded, 4 x 1", [4, 1, 0, MESSAGES]),
     ] {
-        contest(
-            name,
-            "M messages a second",
-            9,
-            &mut [
-                ("crossbeam-channel, threads", &mut || {
-                    thread_crowd(producers, consumers, capacity)
-                }),
-                ("pirn, one worker", &mut || one.run(|| crowd(producers, consumers, capacity))),
-                ("pirn, two workers", &mut || two.run(|| crowd(producers, consumers, capacity))),
-            ],
-        );
+        let entries: Vec<Entry> =
+            ALL.into_iter().filter(|(_, who, _)| crowd[2] > 0 || *who != "go").collect();
+        race(name, &["M messages a second", CPU], 5, ("crowd", &crowd), &entries);
     }
+    let two = pirn::Builder::new().workers(2).build().expect("a runtime");
     contest(
         "CPU-heavy jobs through one channel, two workers",
         "times as fast",

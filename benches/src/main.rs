@@ -1,31 +1,60 @@
-//! Side-by-side measurements: pirn, the bare switch and a bare epoll loop, alternately in one run.
+//! Side-by-side measurements: pirn, the bare means, threads, and with the feature `peers` may,
+//! tokio and Go, alternately in one run.
 //!
 //! ```text
 //! cargo run --release -p pirn-benches -- switch spawn parked place channel echo locks mutex
+//! cargo run --release -p pirn-benches --features peers -- channel
 //! ```
 //!
 //! Each row is the median of several rounds in which the contestants take turns, with the smallest
 //! and the largest beside it. Machines differ and are shared: read the ratios.
+//!
+//! One contestant by itself, for a profiler ([`race`] has the names and the numbers):
+//!
+//! ```text
+//! pirn-benches work pirn 1 round-trip 1000 0
+//! ```
 
 mod channel;
+mod contestants;
+mod cpu;
 mod echo;
+mod epoll;
+mod memory;
 mod micro;
 mod place;
+mod race;
 mod sync;
 mod table;
 
-fn main() {
-    let mut rows: Vec<String> = std::env::args().skip(1).collect();
-    if rows.first().is_some_and(|first| first == "child") {
-        return echo::child(&rows[1..]);
+use std::io;
+use std::process::ExitCode;
+
+const ROWS: [&str; 8] = ["switch", "spawn", "parked", "place", "channel", "echo", "locks", "mutex"];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let done = match arguments.first().map(String::as_str) {
+        None => print_tables(&ROWS),
+        Some("work") => race::child(&arguments[1..]),
+        Some("serve") => echo::child(&arguments[1..]),
+        Some(_) => print_tables(&arguments.iter().map(String::as_str).collect::<Vec<_>>()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
     }
-    if rows.is_empty() {
-        rows = ["switch", "spawn", "parked", "place", "channel", "echo", "locks", "mutex"]
-            .map(String::from)
-            .to_vec();
+}
+
+fn print_tables(rows: &[&str]) -> io::Result<()> {
+    if let Some(row) = rows.iter().find(|row| !ROWS.contains(row)) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("no such row: {row}")));
     }
     for row in rows {
-        match row.as_str() {
+        match *row {
             "switch" => micro::switch(),
             "spawn" => micro::spawn(),
             "parked" => micro::parked(),
@@ -34,7 +63,8 @@ fn main() {
             "echo" => echo::echo(),
             "locks" => sync::uncontended(),
             "mutex" => sync::contended(),
-            other => eprintln!("no such row: {other}"),
+            other => unreachable!("{other} is not in ROWS"),
         }
     }
+    Ok(())
 }

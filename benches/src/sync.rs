@@ -1,14 +1,8 @@
 //! What locks cost: alone, and when many want them.
 
-use crate::table::contest;
+use crate::race::{CPU, race};
+use crate::table::{contest, nanos_each};
 use std::hint::black_box;
-use std::time::Instant;
-
-fn nanos_each(count: u64, run: impl FnOnce()) -> f64 {
-    let start = Instant::now();
-    run();
-    start.elapsed().as_nanos() as f64 / count as f64
-}
 
 /// Nobody else wants it.
 pub(crate) fn uncontended() {
@@ -115,12 +109,29 @@ fn threads((crowd, each): Crowd, locked_add: impl Fn() + Sync) -> f64 {
 
 /// Many want one lock.
 pub(crate) fn contended() {
+    race(
+        "one mutex, 1,000 who want it",
+        &["ns an operation", CPU],
+        5,
+        ("mutex", &[MANY.0, MANY.1]),
+        &[
+            ("std, threads", "threads", 2),
+            ("may, 1 worker", "may", 1),
+            ("may, 2 workers", "may", 2),
+            ("tokio, 1 worker", "tokio", 1),
+            ("tokio, 2 workers", "tokio", 2),
+            ("Go, 1 processor", "go", 1),
+            ("Go, 2 processors", "go", 2),
+            ("pirn, 1 worker", "pirn", 1),
+            ("pirn, 2 workers", "pirn", 2),
+        ],
+    );
     let one = pirn::Builder::new().workers(1).build().expect("a runtime");
     let two = pirn::Builder::new().workers(2).build().expect("a runtime");
     let (ours, stds) = (pirn::sync::Mutex::new(0_u64), std::sync::Mutex::new(0_u64));
     let theirs = parking_lot::Mutex::new(0_u64);
     contest(
-        "one mutex, 1,000 who want it",
+        "one mutex, 1,000 who want it, other locks and holders that yield",
         "ns an operation",
         7,
         &mut [

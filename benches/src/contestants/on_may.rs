@@ -1,0 +1,169 @@
+//! may's coroutines.
+//!
+//! may has no bounded channel. It takes part with its unbounded ones: in the round trip nothing is
+//! ever queued behind anything; in a bounded crowd it has the easier work.
+
+use super::Figures;
+use crate::race::warm;
+use crate::table::{millions_a_second, nanos_each};
+use crate::{cpu, memory};
+use may::coroutine::{self, JoinHandle};
+use may::go;
+use may::sync::{Mutex, mpmc, mpsc};
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Each of its stacks is two entries of the kernel's map, of which there are 65,530.
+const MOST_AT_ONCE: u64 = 30_000;
+
+/// Of spawns: between two workers each takes so long that this is enough.
+const ONE_IN: u64 = 50;
+
+pub(super) fn work(workers: usize, work: &str, numbers: &[u64]) -> Figures {
+    may::config().set_workers(workers);
+    let (work, mut numbers) = (work.to_owned(), numbers.to_vec());
+    match work.as_str() {
+        "parked" => numbers[0] = numbers[0].min(MOST_AT_ONCE),
+        "spawn" => numbers[0] /= ONE_IN,
+        _ => {}
+    }
+    joined(go!(move || {
+        if let ("parked", &[count, _]) = (work.as_str(), numbers.as_slice()) {
+            return Some(parked(count));
+        }
+        warm(&work, &numbers, || match (work.as_str(), numbers.as_slice()) {
+            ("yield", &[switches]) => Some(yields(switches)),
+            ("spawn", &[count]) => Some(spawns(count)),
+            ("round-trip", &[rounds, _]) => Some(round_trips(rounds)),
+            ("crowd", &[producers, consumers, _, messages]) => {
+                Some(crowd(producers, consumers, messages))
+            }
+            ("mutex", &[crowd, each]) => Some(mutex(crowd, each)),
+            _ => None,
+        })
+    }))
+}
+
+fn joined<T>(handle: JoinHandle<T>) -> T {
+    handle.join().expect("it does not panic")
+}
+
+fn yields(switches: u64) -> f64 {
+    let yielding = move || {
+        for _ in 0..switches / 2 {
+            coroutine::yield_now();
+        }
+    };
+    nanos_each(switches, || {
+        let peer = go!(yielding);
+        yielding();
+        joined(peer);
+    })
+}
+
+fn spawns(count: u64) -> f64 {
+    nanos_each(count, || (0..count).for_each(|_| joined(go!(|| ()))))
+}
+
+fn parked(count: u64) -> Vec<f64> {
+    let (before, cpu_before) = (memory::now(), cpu::nanos());
+    let mut bytes = 0.0;
+    let nanos = nanos_each(count, || {
+        let arrived = Arc::new(AtomicU64::new(0));
+        let handles: Vec<_> = (0..count)
+            .map(|_| {
+                let arrived = arrived.clone();
+                go!(move || {
+                    arrived.fetch_add(1, Ordering::Relaxed);
+                    coroutine::park();
+                })
+            })
+            .collect();
+        while arrived.load(Ordering::Relaxed) < count {
+            coroutine::yield_now();
+        }
+        bytes = memory::each_since(before, count);
+        handles.iter().for_each(|handle| handle.coroutine().unpark());
+        handles.into_iter().for_each(joined);
+    });
+    let cpu = (cpu::nanos() - cpu_before) as f64 / count as f64;
+    vec![nanos / 1e3, cpu / 1e3, bytes]
+}
+
+fn round_trips(rounds: u64) -> f64 {
+    let (there, here) = mpsc::channel();
+    let (back, returned) = mpsc::channel();
+    let echo = go!(move || here.iter().try_for_each(|n: u64| back.send(n)));
+    let nanos = nanos_each(rounds, || {
+        for n in 0..rounds {
+            there.send(n).expect("it echoes");
+            assert_eq!(returned.recv(), Ok(n));
+        }
+    });
+    drop(there);
+    joined(echo).expect("nobody has gone");
+    nanos
+}
+
+fn crowd(producers: u64, consumers: u64, messages: u64) -> f64 {
+    let (sender, receiver) = mpmc::channel();
+    millions_a_second(messages, || {
+        let senders: Vec<_> = (0..producers)
+            .map(|_| {
+                let sender = sender.clone();
+                go!(move || {
+                    (0..messages / producers).for_each(|n| sender.send(n).expect("connected"));
+                })
+            })
+            .collect();
+        drop(sender);
+        let receivers: Vec<_> = (0..consumers)
+            .map(|_| {
+                let receiver = receiver.clone();
+                go!(move || receiver.iter().fold(0, |count, _| count + 1_u64))
+            })
+            .collect();
+        senders.into_iter().for_each(joined);
+        assert_eq!(receivers.into_iter().map(joined).sum::<u64>(), messages);
+    })
+}
+
+fn mutex(crowd: u64, each: u64) -> f64 {
+    let mutex = Arc::new(Mutex::new(0_u64));
+    let nanos = nanos_each(crowd * each, || {
+        let handles: Vec<_> = (0..crowd)
+            .map(|_| {
+                let mutex = mutex.clone();
+                go!(move || {
+                    for _ in 0..each {
+                        *mutex.lock().expect("not poisoned") += 1;
+                    }
+                })
+            })
+            .collect();
+        handles.into_iter().for_each(joined);
+    });
+    assert_eq!(*mutex.lock().expect("not poisoned"), crowd * each);
+    nanos
+}
+
+pub(super) fn serve() -> io::Result<()> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    may::config().set_workers(cores);
+    joined(go!(|| {
+        let listener = may::net::TcpListener::bind("127.0.0.1:0")?;
+        println!("{}", listener.local_addr()?);
+        loop {
+            let (mut stream, _) = listener.accept()?;
+            go!(move || {
+                let mut buffer = [0; 4096];
+                while let Ok(length @ 1..) = stream.read(&mut buffer) {
+                    if stream.write_all(&buffer[..length]).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    }))
+}

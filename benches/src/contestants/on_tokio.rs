@@ -1,0 +1,206 @@
+//! tokio's tasks.
+//!
+//! tokio has neither a channel without capacity nor one with many receivers: round trips without
+//! capacity go through its channels of capacity 1, and crowds use async-channel.
+
+use super::Figures;
+use crate::race::warm;
+use crate::{cpu, memory};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{Mutex, Notify, mpsc};
+use tokio::task::{self, JoinHandle};
+
+fn runtime(workers: usize) -> io::Result<Runtime> {
+    Builder::new_multi_thread().worker_threads(workers).enable_io().build()
+}
+
+/// Runs a future as a task, on a worker.
+fn run<F>(runtime: &Runtime, future: F) -> F::Output
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    runtime.block_on(joined(runtime.spawn(future)))
+}
+
+async fn joined<T>(handle: JoinHandle<T>) -> T {
+    handle.await.expect("it does not panic")
+}
+
+pub(super) fn work(workers: usize, work: &str, numbers: &[u64]) -> Figures {
+    let runtime = runtime(workers).expect("a runtime");
+    if let ("parked", &[count, _]) = (work, numbers) {
+        return Some(run(&runtime, parked(count)));
+    }
+    warm(work, numbers, || {
+        Some(match (work, numbers) {
+            ("yield", &[switches]) => run(&runtime, yields(switches)),
+            ("spawn", &[count]) => run(&runtime, spawns(count)),
+            ("round-trip", &[rounds, capacity]) => {
+                run(&runtime, round_trips(rounds, capacity as usize))
+            }
+            ("crowd", &[producers, consumers, capacity, messages]) => {
+                run(&runtime, crowd(producers, consumers, capacity, messages))
+            }
+            ("mutex", &[crowd, each]) => run(&runtime, mutex(crowd, each)),
+            _ => return None,
+        })
+    })
+}
+
+/// Nanoseconds for each of `count` since then.
+fn nanos_since(start: Instant, count: u64) -> f64 {
+    start.elapsed().as_nanos() as f64 / count as f64
+}
+
+async fn yields(switches: u64) -> f64 {
+    let yielding = move || async move {
+        for _ in 0..switches / 2 {
+            task::yield_now().await;
+        }
+    };
+    let start = Instant::now();
+    let peer = tokio::spawn(yielding());
+    yielding().await;
+    joined(peer).await;
+    nanos_since(start, switches)
+}
+
+async fn spawns(count: u64) -> f64 {
+    let start = Instant::now();
+    for _ in 0..count {
+        joined(tokio::spawn(async {})).await;
+    }
+    nanos_since(start, count)
+}
+
+async fn parked(count: u64) -> Vec<f64> {
+    let (before, cpu_before) = (memory::now(), cpu::nanos());
+    let start = Instant::now();
+    let shared = Arc::new((AtomicU64::new(0), Notify::new()));
+    let handles: Vec<_> = (0..count)
+        .map(|_| {
+            let shared = shared.clone();
+            tokio::spawn(async move {
+                // A notification counts for all that exist by then.
+                let released = shared.1.notified();
+                shared.0.fetch_add(1, Ordering::Relaxed);
+                released.await;
+            })
+        })
+        .collect();
+    while shared.0.load(Ordering::Relaxed) < count {
+        task::yield_now().await;
+    }
+    let bytes = memory::each_since(before, count);
+    shared.1.notify_waiters();
+    for handle in handles {
+        joined(handle).await;
+    }
+    let cpu = (cpu::nanos() - cpu_before) as f64 / count as f64;
+    vec![nanos_since(start, count) / 1e3, cpu / 1e3, bytes]
+}
+
+async fn round_trips(rounds: u64, capacity: usize) -> f64 {
+    let capacity = capacity.max(1);
+    let (there, mut here) = mpsc::channel(capacity);
+    let (back, mut returned) = mpsc::channel(capacity);
+    let echo = tokio::spawn(async move {
+        while let Some(n) = here.recv().await {
+            back.send(n).await.expect("nobody has gone");
+        }
+    });
+    let start = Instant::now();
+    for n in 0..rounds {
+        there.send(n).await.expect("it echoes");
+        assert_eq!(returned.recv().await, Some(n));
+    }
+    let nanos = nanos_since(start, rounds);
+    drop(there);
+    joined(echo).await;
+    nanos
+}
+
+async fn crowd(producers: u64, consumers: u64, capacity: u64, messages: u64) -> f64 {
+    let (sender, receiver) = match capacity {
+        0 => async_channel::unbounded(),
+        capacity => async_channel::bounded(capacity as usize),
+    };
+    let start = Instant::now();
+    let senders: Vec<_> = (0..producers)
+        .map(|_| {
+            let sender = sender.clone();
+            tokio::spawn(async move {
+                for n in 0..messages / producers {
+                    sender.send(n).await.expect("connected");
+                }
+            })
+        })
+        .collect();
+    drop(sender);
+    let receivers: Vec<_> = (0..consumers)
+        .map(|_| {
+            let receiver = receiver.clone();
+            tokio::spawn(async move {
+                let mut count = 0;
+                while receiver.recv().await.is_ok() {
+                    count += 1_u64;
+                }
+                count
+            })
+        })
+        .collect();
+    for sender in senders {
+        joined(sender).await;
+    }
+    let mut received = 0;
+    for receiver in receivers {
+        received += joined(receiver).await;
+    }
+    assert_eq!(received, messages);
+    1e3 / nanos_since(start, messages)
+}
+
+async fn mutex(crowd: u64, each: u64) -> f64 {
+    let mutex = Arc::new(Mutex::new(0_u64));
+    let start = Instant::now();
+    let handles: Vec<_> = (0..crowd)
+        .map(|_| {
+            let mutex = mutex.clone();
+            tokio::spawn(async move {
+                for _ in 0..each {
+                    *mutex.lock().await += 1;
+                }
+            })
+        })
+        .collect();
+    for handle in handles {
+        joined(handle).await;
+    }
+    let nanos = nanos_since(start, crowd * each);
+    assert_eq!(*mutex.lock().await, crowd * each);
+    nanos
+}
+
+pub(super) fn serve() -> io::Result<()> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    run(&runtime(cores)?, async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        println!("{}", listener.local_addr()?);
+        loop {
+            let (mut stream, _) = listener.accept().await?;
+            tokio::spawn(async move {
+                let mut buffer = [0; 4096];
+                while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+                    if stream.write_all(&buffer[..length]).await.is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    })
+}
