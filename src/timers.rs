@@ -7,11 +7,13 @@
 //! than a timing wheel answers, and since sleeping a hundred thousand times costs less than the
 //! wakes that end those sleeps.
 
+use std::num::NonZeroU32;
+
 /// Names a timer; stale once it has fired or been cancelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TimerKey {
     slot: u32,
-    generation: u32,
+    generation: NonZeroU32,
 }
 
 /// See the module's description.
@@ -32,7 +34,7 @@ struct Entry {
 
 #[derive(Debug)]
 struct Slot<T> {
-    generation: u32,
+    generation: NonZeroU32,
     value: Option<T>,
 }
 
@@ -54,7 +56,7 @@ impl<T> Timers<T> {
     /// Sets a timer.
     pub(crate) fn insert(&mut self, when: u64, value: T) -> TimerKey {
         let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: 0, value: None });
+            self.slots.push(Slot { generation: NonZeroU32::MIN, value: None });
             u32::try_from(self.slots.len() - 1).expect("four thousand million timers")
         });
         let entry = &mut self.slots[slot as usize];
@@ -107,7 +109,7 @@ impl<T> Timers<T> {
             return None;
         }
         let slot = &mut self.slots[key.slot as usize];
-        slot.generation = slot.generation.wrapping_add(1);
+        slot.generation = slot.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
         self.free.push(key.slot);
         slot.value.take()
     }

@@ -174,7 +174,7 @@ pub(crate) fn describe(owner: *const (), out: &mut dyn fmt::Write) {
     // coroutine is running.
     let Some(header) = (unsafe { owner.cast::<Header>().as_ref() }) else { return };
     let at = header.spawned_at;
-    let name = header.name.as_deref();
+    let name = header.name();
     // What does not fit is cut off.
     let _cut = write!(out, "coroutine {}", header.id);
     if let Some(name) = name {

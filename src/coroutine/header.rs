@@ -47,7 +47,8 @@ pub(crate) struct Header {
     pub(crate) joiner: UnsafeCell<Option<Ticket>>,
     pub(crate) id: u64,
     pub(crate) spawned_at: &'static Location<'static>,
-    pub(crate) name: Option<Box<str>>,
+    /// Few have one, so it takes one word of all.
+    pub(crate) name: Option<Box<Box<str>>>,
     /// The scope that waits for it.
     pub(crate) scope: Option<Arc<ScopeCount>>,
 }
@@ -62,8 +63,10 @@ pub(crate) struct Resident {
     pub(crate) class: Class,
     /// When the open wait is to time out, in the home's nanoseconds; `u64::MAX` for never.
     pub(crate) deadline: Cell<u64>,
-    /// The home's timer for this coroutine, and when it fires: never later than `deadline`.
-    pub(crate) timer: Cell<Option<(TimerKey, u64)>>,
+    /// The home's timer for this coroutine, which never fires later than `deadline`.
+    pub(crate) timer: Cell<Option<TimerKey>>,
+    /// When that timer fires.
+    pub(crate) timer_at: Cell<u64>,
     /// Neighbours among the residents of its home.
     pub(crate) previous: Cell<*const Header>,
     pub(crate) next: Cell<*const Header>,
@@ -202,6 +205,7 @@ impl Coroutine {
                 class: seed.class,
                 deadline: Cell::new(u64::MAX),
                 timer: Cell::new(None),
+                timer_at: Cell::new(0),
                 previous: Cell::new(ptr::null()),
                 next: Cell::new(ptr::null()),
                 local: seed.local,
@@ -219,7 +223,7 @@ impl Coroutine {
             joiner: UnsafeCell::new(None),
             id: seed.id,
             spawned_at: seed.spawned_at,
-            name: seed.name,
+            name: seed.name.map(Box::new),
             scope: seed.scope,
         };
         // SAFETY: the frame is this function's own, and large enough for its parts.
@@ -311,6 +315,11 @@ impl Header {
         &self.resident
     }
 
+    /// What its spawner has called it.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.name.as_deref().map(|name| &**name)
+    }
+
     pub(crate) fn is_local(&self) -> bool {
         self.resident.local
     }
@@ -345,6 +354,12 @@ impl Resident {
     #[inline]
     pub(crate) fn is_migrating(&self) -> bool {
         cfg!(feature = "migrating") && self.migrating
+    }
+
+    /// Notes the timer that is set for it.
+    pub(crate) fn set_timer(&self, key: TimerKey, at: u64) {
+        self.timer.set(Some(key));
+        self.timer_at.set(at);
     }
 
     /// Whether it has ever used a `coroutine_local!`.

@@ -62,7 +62,7 @@ pub(super) fn check(header: &Header, reason: WaitReason) {
     held.guards.set(0);
     report(&HeldGuard {
         coroutine: header.id,
-        name: header.name.as_deref().map(str::to_owned),
+        name: header.name().map(str::to_owned),
         spawned_at: header.spawned_at,
         guards,
         locked_at,

@@ -387,5 +387,5 @@ fn name_of(named: *const Header) -> Option<String> {
     // coroutine go, so the header is alive while the lock is held. Unnamed ones are not stored.
     #[expect(unsafe_code, reason = "reads a header under its naming lock")]
     let header = unsafe { named.as_ref() };
-    header.and_then(|header| header.name.as_deref().map(str::to_owned))
+    header.and_then(|header| header.name().map(str::to_owned))
 }

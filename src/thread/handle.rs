@@ -141,7 +141,7 @@ impl Thread {
     /// Its name, if it was given one.
     pub fn name(&self) -> Option<&str> {
         match &self.0 {
-            Kind::Coroutine(coroutine) => coroutine.header().name.as_deref(),
+            Kind::Coroutine(coroutine) => coroutine.header().name(),
             Kind::Os(thread) => thread.name.as_deref(),
         }
     }

@@ -322,7 +322,7 @@ impl Machine {
 
     /// A resident leaves, and its timer with it.
     fn unlink(&self, resident: &Resident) {
-        if let Some((key, _)) = resident.timer.take() {
+        if let Some(key) = resident.timer.take() {
             self.timers.borrow_mut().cancel(key);
         }
         let (previous, next) = (resident.previous.get(), resident.next.get());

@@ -94,13 +94,13 @@ impl Machine {
         let resident = unsafe { header.as_ref().resident() };
         resident.deadline.set(deadline);
         let mut timers = self.timers.borrow_mut();
-        if let Some((key, when)) = resident.timer.get() {
-            if when <= deadline {
+        if let Some(key) = resident.timer.get() {
+            if resident.timer_at.get() <= deadline {
                 return;
             }
             timers.cancel(key);
         }
-        resident.timer.set(Some((timers.insert(deadline, header), deadline)));
+        resident.set_timer(timers.insert(deadline, header), deadline);
         self.processor.counters.timers.store(timers.len(), Ordering::Relaxed);
     }
 
@@ -121,7 +121,7 @@ impl Machine {
             let deadline = resident.deadline.get();
             if deadline > now {
                 if deadline != u64::MAX {
-                    resident.timer.set(Some((timers.insert(deadline, header), deadline)));
+                    resident.set_timer(timers.insert(deadline, header), deadline);
                 }
             } else if shared_part.park.claim_current() {
                 // SAFETY: the claim has made the scheduler's reference this machine's.
