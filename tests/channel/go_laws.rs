@@ -239,10 +239,10 @@ fn a_channel_as_a_lock() {
 #[test]
 fn select_with_a_timeout() {
     everywhere(|place| {
-        let (s, r) = unbounded();
+        let ((s, r), (timed_out, go_on)) = (unbounded(), unbounded());
         let peer = place.go(move || {
             s.send(1).unwrap();
-            pirn::thread::sleep(ms(8));
+            go_on.recv().unwrap();
             s.send(2).unwrap();
         });
         let (mut got, mut timeouts) = (Vec::new(), 0);
@@ -253,6 +253,8 @@ fn select_with_a_timeout() {
                 recv(after(ms(2))) -> _ => {
                     assert!(start.elapsed() >= ms(2));
                     timeouts += 1;
+                    // The second message comes after one timeout at least, and maybe others.
+                    let _it_has_ended = timed_out.send(());
                 }
             }
         }
