@@ -285,8 +285,12 @@ fn a_flight_ends_even_if_its_key_panics() {
     static COMPARED: Count = Count::new();
     static FAILS: AtomicBool = AtomicBool::new(false);
 
-    #[derive(Clone, Hash)]
+    #[derive(Clone)]
     struct Key;
+
+    impl std::hash::Hash for Key {
+        fn hash<H: std::hash::Hasher>(&self, _: &mut H) {}
+    }
 
     impl PartialEq for Key {
         fn eq(&self, _: &Key) -> bool {
