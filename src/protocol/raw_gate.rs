@@ -12,7 +12,7 @@ use std::array;
 use std::ptr::NonNull;
 
 /// Wakes that are made ready with the lock held, before it is released to make them.
-const BATCH: usize = 32;
+const BATCH: usize = if cfg!(loom) { 1 } else { 32 };
 
 const CLOSED: usize = 0;
 const OPEN: usize = 1;
@@ -272,6 +272,25 @@ mod models {
             notifier.join().unwrap();
             let passed = [mine, other].iter().filter(|passed| **passed).count();
             assert_eq!(passed + usize::from(shared.gate.is_open()), 1);
+        });
+    }
+
+    /// The first in the queue may have given up and not left it yet.
+    #[test]
+    fn a_notification_passes_over_one_who_gives_up() {
+        check(|| {
+            let shared = Shared::new(2);
+            let theirs = shared.clone();
+            let other = loom::thread::spawn(move || {
+                if theirs.wait(1, true, true) {
+                    theirs.open_for_one();
+                }
+            });
+            let theirs = shared.clone();
+            let notifier = loom::thread::spawn(move || theirs.open_for_one());
+            assert!(shared.wait(0, true, false));
+            other.join().unwrap();
+            notifier.join().unwrap();
         });
     }
 

@@ -16,7 +16,7 @@ use std::array;
 use std::ptr::NonNull;
 
 /// Wakes that are made ready with the lock held, before it is released to make them.
-const BATCH: usize = 32;
+const BATCH: usize = if cfg!(loom) { 1 } else { 32 };
 
 /// See the module's description.
 pub(crate) struct RawSemaphore<W> {
@@ -341,6 +341,41 @@ mod models {
             other.join().unwrap();
             releaser.join().unwrap();
             assert_eq!(shared.semaphore.permits(), 1);
+        });
+    }
+
+    /// What was too little for the first is enough for the next, once the first has left.
+    #[test]
+    fn who_gives_up_lets_the_next_one_have_what_is_there() {
+        check(|| {
+            let shared = Shared::new(1, 2);
+            let theirs = shared.clone();
+            let other = loom::thread::spawn(move || {
+                assert_eq!(theirs.acquire(1, 2, true), Got::GaveUp);
+            });
+            assert_eq!(shared.acquire(0, 1, false), Got::Granted);
+            other.join().unwrap();
+            assert_eq!(shared.semaphore.permits(), 0);
+        });
+    }
+
+    /// Permits that come while it is being closed are nobody's who was refused.
+    #[test]
+    fn a_release_against_a_close_loses_no_permit() {
+        check(|| {
+            let shared = Shared::new(0, 2);
+            let theirs = shared.clone();
+            let other = loom::thread::spawn(move || theirs.acquire(1, 1, false));
+            let theirs = shared.clone();
+            let closer = loom::thread::spawn(move || theirs.close());
+            let theirs = shared.clone();
+            let releaser = loom::thread::spawn(move || theirs.release(1));
+            let mine = shared.acquire(0, 1, false);
+            let granted =
+                [mine, other.join().unwrap()].iter().filter(|g| **g == Got::Granted).count();
+            closer.join().unwrap();
+            releaser.join().unwrap();
+            assert_eq!(shared.semaphore.permits() + granted, 1);
         });
     }
 

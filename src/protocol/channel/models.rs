@@ -329,6 +329,80 @@ fn what_a_select_gives_up_is_there_for_others() {
     }
 }
 
+/// And one who waits already is woken for it.
+#[test]
+fn what_a_select_gives_up_wakes_who_waits() {
+    for new in kinds() {
+        check(3, move || {
+            let (s, r) = new();
+            let (_kept, theirs) = (s.clone(), r.clone());
+            let sender = loom::thread::spawn(move || s.send(&Thread::new(), 1, None));
+            let receiver = loom::thread::spawn(move || theirs.receive(&Thread::new(), None));
+            let limit = Limit::At(Instant::now());
+            if let Some((_, token)) = select(&Thread::impatient(), &[One(&r)], limit) {
+                r.abandon(token);
+            }
+            assert_eq!(receiver.join().unwrap(), Ok(1));
+            assert_eq!(sender.join().unwrap(), Ok(()));
+        });
+    }
+}
+
+/// Room that was promised and is given up wakes who waits for room.
+#[test]
+fn room_that_a_select_gives_up_wakes_who_waits() {
+    check(4, || {
+        let (s, r) = new_bounded::<u32, Thread>(1);
+        let theirs = s.clone();
+        let sender = loom::thread::spawn(move || theirs.send(&Thread::new(), 2, None));
+        if let Some((_, token)) = select(&Thread::new(), &[One(&s)], Limit::Now) {
+            s.abandon(token);
+        }
+        assert_eq!(sender.join().unwrap(), Ok(()));
+        assert_eq!(r.try_receive(&Thread::new()), Ok(2));
+    });
+}
+
+/// What a select was promised, message or room, nobody else gets.
+#[test]
+fn a_promise_is_kept() {
+    check(4, || {
+        let (s, r) = new_bounded::<u32, Thread>(1);
+        assert_eq!(s.try_send(1), Ok(()));
+        let theirs = r.clone();
+        let other = loom::thread::spawn(move || theirs.try_receive(&Thread::new()));
+        let host = Thread::new();
+        let mine = select(&host, &[One(&r)], Limit::Now).map(|(_, token)| r.complete(&host, token));
+        let theirs = other.join().unwrap();
+        assert_eq!((mine == Some(Ok(1)), theirs == Ok(1)), (mine.is_some(), mine.is_none()));
+    });
+    check(4, || {
+        let (s, r) = new_bounded::<u32, Thread>(1);
+        let theirs = s.clone();
+        let other = loom::thread::spawn(move || theirs.try_send(2).is_ok());
+        let mine = select(&Thread::new(), &[One(&s)], Limit::Now)
+            .map(|(_, token)| s.complete(token, 1).is_ok());
+        assert_eq!(other.join().unwrap(), mine.is_none());
+        assert_eq!(r.channel().len(), 1);
+    });
+}
+
+/// A message that a select has taken leaves room for who waits for it.
+#[test]
+fn a_message_that_a_select_takes_leaves_room() {
+    check(4, || {
+        let (s, r) = new_bounded::<u32, Thread>(1);
+        assert_eq!(s.try_send(1), Ok(()));
+        let theirs = s.clone();
+        let sender = loom::thread::spawn(move || theirs.send(&Thread::new(), 2, None));
+        let host = Thread::new();
+        let (_, token) = select(&host, &[One(&r)], Limit::Now).unwrap();
+        assert_eq!(r.complete(&host, token), Ok(1));
+        assert_eq!(sender.join().unwrap(), Ok(()));
+        assert_eq!(r.receive(&host, None), Ok(2));
+    });
+}
+
 /// The same for a select that sends: its receiver waits on.
 #[test]
 fn a_select_that_gives_up_sending_leaves_its_receiver_waiting() {
@@ -349,6 +423,8 @@ fn a_watcher_against_a_sender() {
     for new in kinds() {
         check(4, move || {
             let (s, r) = new();
+            // Else its disconnection would tell as well.
+            let _kept = s.clone();
             let sender = loom::thread::spawn(move || s.send(&Thread::new(), 1, None));
             let host = Thread::new();
             assert_eq!(select::ready(&host, &[One(&r)], Limit::Never).unwrap(), Some(0));
