@@ -38,6 +38,9 @@ never="$never stack::tests::exhaustion::locked_memory_falls_back_to_inaccessible
 # - The shadow of a stack's page counts as resident too.
 never="$never stack::tests::memory::a_parked_coroutine_touches_one_page"
 
+# - Its allocator keeps what was freed, and is not the one that pirn asks to give it back.
+never="$never memory_comes_back_after_a_burst"
+
 # What can only be asked with some of it off, in a run of their own:
 # - Its handler for faults, where the report is to be pirn's or std's.
 apart='stack::tests::overflow::a_stray_pointer_is_no_overflow'
