@@ -47,6 +47,7 @@ apart='stack::tests::overflow::a_stray_pointer_is_no_overflow'
 apart="$apart stack::tests::overflow::stds_own_report_still_comes"
 # - Its search for leaks, where a test leaks on purpose.
 apart="$apart a_forgotten_handle_leaks_its_result_and_nothing_else"
+apart="$apart a_message_that_panics_when_it_is_dropped_ends_nothing_else"
 # - The quarantine of freed memory, where the footprint counts.
 apart="$apart timeouts_that_do_not_fire_cost_no_memory"
 
