@@ -53,6 +53,8 @@
 #[cfg(not(loom))]
 mod blocking;
 #[cfg(not(loom))]
+mod cancel;
+#[cfg(not(loom))]
 pub mod channel;
 #[cfg(not(loom))]
 mod coroutine;
@@ -75,13 +77,16 @@ pub mod sync;
 #[cfg(not(loom))]
 pub mod thread;
 #[cfg(not(loom))]
+pub mod time;
+#[cfg(not(loom))]
 mod timers;
 mod util;
 
 #[cfg(not(loom))]
 mod exports {
     pub use crate::blocking::blocking;
-    pub use crate::park::HeldGuard;
+    pub use crate::cancel::{CancelCallback, CancelCause, CancelGuard, CancelToken, shield};
+    pub use crate::park::{HeldGuard, SwallowedCancel};
     pub use crate::runtime::{
         Builder, GuardKind, Metrics, Runtime, ShutdownTimeout, StackClassMetrics, WorkerMetrics,
     };

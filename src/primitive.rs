@@ -3,6 +3,13 @@
 //! The lock-free protocols in [`crate::protocol`] name their atomics, locks and fences through this
 //! module alone, so that `--cfg loom` hands each of them to the model checker unchanged.
 
+mod asymmetric;
+
+#[cfg(all(loom, test))]
+pub(crate) use asymmetric::{heavy_fence, light_fence};
+#[cfg(not(loom))]
+pub(crate) use asymmetric::{heavy_fence, light_fence, prepare_fences};
+
 #[cfg(not(loom))]
 pub(crate) mod sync {
     pub(crate) use std::sync::{Condvar, Mutex};

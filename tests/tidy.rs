@@ -38,6 +38,8 @@ const UNSAFE_ROOMS: &[&str] = &[
     "src/netpoller/source.rs",
     "src/park/held_check.rs",
     "src/park/mod.rs",
+    "src/park/scopes.rs",
+    "src/primitive/asymmetric.rs",
     "src/protocol/channel/buffered.rs",
     "src/protocol/channel/halves.rs",
     "src/protocol/channel/meeting.rs",
@@ -102,7 +104,8 @@ const UNSAFE_ROOMS: &[&str] = &[
 const COROSENSEI: &[&str] = &["src/coroutine/switch.rs", "src/stack/test_util.rs"];
 
 /// Files that may name the model checker outside of their models.
-const LOOM: &[&str] = &["src/primitive.rs", "src/protocol/channel/models.rs"];
+const LOOM: &[&str] =
+    &["src/primitive.rs", "src/primitive/asymmetric.rs", "src/protocol/channel/models.rs"];
 
 /// Files with thread-local state of the runtime's own, and the macro that makes the user's.
 const THREAD_LOCALS: &[&str] =

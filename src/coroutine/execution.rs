@@ -5,6 +5,7 @@
 use crate::coroutine::header::Header;
 use crate::coroutine::locals::Locals;
 use crate::coroutine::switch::{Suspender, Word};
+use crate::park;
 use crate::protocol::status::Completion;
 use crate::sched;
 use std::any::Any;
@@ -40,33 +41,37 @@ impl fmt::Display for Cancelled {
 
 impl std::error::Error for Cancelled {}
 
-/// Unwinds the running coroutine silently: the panic hook is not called.
+/// Unwinds the caller silently, to the outermost scope that is over: the panic hook is not called.
 pub(crate) fn unwind_cancelled() -> ! {
-    if let Some(running) = sched::current_coroutine() {
-        // SAFETY: the caller runs on that coroutine, at its home.
-        unsafe { running.as_ref().resident() }.unwound.set(true);
-    }
-    panic::resume_unwind(Box::new(Cancelled { _private: () }))
+    set_unwound(true);
+    let payload = park::over_payload();
+    panic::resume_unwind(payload.unwrap_or_else(|| Box::new(Cancelled { _private: () })))
 }
 
-/// Unwinds the running coroutine if it is cancelled and may unwind here. Whether it is cancelled,
-/// or is about to be since its runtime stops: each home cancels its residents in its own time.
+/// Whether a panic is a cancellation, of the coroutine or of a scope.
+pub(crate) fn is_cancellation(payload: &(dyn Any + Send)) -> bool {
+    payload.is::<Cancelled>() || park::is_over_payload(payload)
+}
+
+/// Unwinds the caller if it is cancelled, or a scope in which it runs is over, and if it may unwind
+/// here. Whether it is cancelled, or is about to be since its runtime stops: each home cancels its
+/// residents in its own time.
 pub(crate) fn unwind_if_cancelled() -> bool {
-    let Some(running) = sched::current_coroutine() else { return false };
-    // SAFETY: the caller runs on that coroutine, at its home.
-    let (header, resident) = unsafe { (running.as_ref(), running.as_ref().resident()) };
-    if sched::with_processor(|_, shared| shared.is_stopping()) == Some(true) {
-        header.status.cancel();
+    let stopping = sched::with_processor(|_, shared| shared.is_stopping()) == Some(true);
+    if let Some(running) = sched::current_coroutine().filter(|_| stopping) {
+        // SAFETY: the caller runs on that coroutine.
+        let _before = unsafe { running.as_ref() }.status.cancel();
     }
-    let cancelled = header.status.is_cancelled();
-    if cancelled && !resident.shielded.get() && !std::thread::panicking() {
+    if park::is_over() {
         unwind_cancelled();
     }
-    cancelled
+    sched::current_coroutine()
+        // SAFETY: the caller runs on that coroutine.
+        .is_some_and(|running| unsafe { running.as_ref() }.status.is_cancelled())
 }
 
-/// Whether the running coroutine has been told of its cancellation: then a panic that is in
-/// progress is that one, and no lock is to be poisoned by it.
+/// Whether the running coroutine has been told that it, or a scope in which it still is, is over:
+/// then a panic that is in progress is that one, and no lock is to be poisoned by it.
 ///
 /// If somebody swallowed the cancellation and panics on his own before he parks again, this is
 /// still true: std does not tell one panic from another.
@@ -97,33 +102,23 @@ pub(crate) fn unwind_exited() -> ! {
     panic::resume_unwind(Box::new(Exited { _private: () }))
 }
 
-/// Runs destructors on the coroutine that is running, if any, and keeps cancellations off their
-/// waits.
-pub(crate) fn shielded<R>(running: Option<&Header>, f: impl FnOnce() -> R) -> R {
-    struct Shield<'a>(&'a Header, bool);
-
-    impl Drop for Shield<'_> {
-        fn drop(&mut self) {
-            // SAFETY: the coroutine runs, on its home.
-            unsafe { self.0.resident() }.shielded.set(self.1);
-        }
+/// Says whether a cancellation is unwinding the running coroutine.
+pub(crate) fn set_unwound(unwound: bool) {
+    if let Some(running) = sched::current_coroutine() {
+        // SAFETY: the caller runs on that coroutine, at its home.
+        unsafe { running.as_ref().resident() }.unwound.set(unwound);
     }
-
-    // SAFETY: as above.
-    let _shield =
-        running.map(|header| Shield(header, unsafe { header.resident() }.shielded.replace(true)));
-    f()
 }
 
 /// Runs a destructor of a result that nobody claimed. If it panics, the process aborts, as std
 /// does for threads: there is nobody to give that panic to.
-pub(crate) fn abort_on_unwind(running: Option<&Header>, f: impl FnOnce()) {
-    abort_unless(running, "thread result panicked on drop", f);
+pub(crate) fn abort_on_unwind(f: impl FnOnce()) {
+    abort_unless("thread result panicked on drop", f);
 }
 
-/// Runs destructors that no panic may leave.
-fn abort_unless(running: Option<&Header>, message: &str, f: impl FnOnce()) {
-    if panic::catch_unwind(AssertUnwindSafe(|| shielded(running, f))).is_err() {
+/// Runs destructors that no panic may leave, and no cancellation.
+fn abort_unless(message: &str, f: impl FnOnce()) {
+    if panic::catch_unwind(AssertUnwindSafe(|| park::shielded(f))).is_err() {
         eprintln!("fatal runtime error: {message}, aborting");
         std::process::abort();
     }
@@ -146,9 +141,9 @@ pub(crate) fn with_locals<R>(f: impl FnOnce(&mut Locals) -> R) -> Option<R> {
 #[cold]
 pub(super) fn end_locals(header: &Header, discard: impl FnOnce()) {
     if header.status.is_unclaimed() {
-        abort_on_unwind(Some(header), discard);
+        abort_on_unwind(discard);
     }
-    abort_unless(Some(header), "thread local panicked on drop", || {
+    abort_unless("thread local panicked on drop", || {
         // What a destructor makes is destroyed as well.
         while let Some(value) = with_locals(Locals::take_last).flatten() {
             drop(value);
@@ -211,7 +206,7 @@ pub(super) unsafe fn run<F: FnOnce() -> T, T>(
 ) -> std::thread::Result<T> {
     if header.status.is_cancelled() {
         // SAFETY: the caller gives the body away, and it is read once, here or below.
-        let drop_body = || shielded(Some(header), || drop(unsafe { body.read() }));
+        let drop_body = || park::shielded(|| drop(unsafe { body.read() }));
         let dropped = panic::catch_unwind(AssertUnwindSafe(drop_body));
         let cancelled: Box<dyn Any + Send> = Box::new(Cancelled { _private: () });
         return Err(dropped.err().unwrap_or(cancelled));
@@ -225,7 +220,7 @@ pub(super) unsafe fn run<F: FnOnce() -> T, T>(
 pub(super) fn complete(header: &Header, discard: impl FnOnce()) -> bool {
     match header.status.try_complete() {
         Completion::Unclaimed => {
-            abort_on_unwind(Some(header), discard);
+            abort_on_unwind(discard);
             header.status.complete_unclaimed();
             true
         }

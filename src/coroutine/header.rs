@@ -12,7 +12,7 @@ use crate::coroutine::scope::{Failure, ScopeCount};
 use crate::coroutine::switch::{Suspender, Switch};
 #[cfg(debug_assertions)]
 use crate::park::HeldGuards;
-use crate::park::{Outcome, Ticket, WaitReason};
+use crate::park::{Outcome, ScopeFrame, Ticket, WaitReason};
 use crate::protocol::inbox::Linked;
 use crate::protocol::park_word::ParkWord;
 use crate::protocol::status::Status;
@@ -75,10 +75,8 @@ pub(crate) struct Resident {
     /// May be resumed by any machine, by its spawner's unsafe promise. Then "home" is wherever it
     /// runs or was claimed, and the header's `home` names the runtime instead of a processor.
     migrating: bool,
-    /// It runs destructors that no cancellation may cut short, since nothing could catch it.
-    pub(crate) shielded: Cell<bool>,
-    /// A migrating coroutine has been told of its cancellation.
-    pub(crate) told: Cell<bool>,
+    /// The innermost of the scopes and shields that it is in.
+    pub(crate) frames: Cell<*const ScopeFrame>,
     /// The guards that it holds.
     #[cfg(debug_assertions)]
     pub(crate) held: HeldGuards,
@@ -86,6 +84,8 @@ pub(crate) struct Resident {
     pub(crate) locals: Cell<Option<Box<Locals>>>,
     /// A cancellation has begun to unwind it.
     pub(crate) unwound: Cell<bool>,
+    /// How often it has been told that it is cancelled.
+    pub(crate) deliveries: Cell<u16>,
 }
 
 pub(crate) struct Vtable {
@@ -210,12 +210,12 @@ impl Coroutine {
                 next: Cell::new(ptr::null()),
                 local: seed.local,
                 migrating: seed.migrating,
-                shielded: Cell::new(false),
-                told: Cell::new(false),
+                frames: Cell::new(ptr::null()),
                 #[cfg(debug_assertions)]
                 held: HeldGuards::new(),
                 locals: Cell::new(None),
                 unwound: Cell::new(false),
+                deliveries: Cell::new(0),
             },
             link: AtomicPtr::new(ptr::null_mut()),
             token: Token::new(),

@@ -28,8 +28,8 @@ mod unwinding;
 
 pub use execution::{Cancelled, Exited};
 pub(crate) use execution::{
-    abort_on_unwind, contained, describe, entry, suspend, unwind_cancelled, unwind_exited,
-    unwind_if_cancelled, was_cancelled, with_locals,
+    abort_on_unwind, contained, describe, entry, is_cancellation, set_unwound, suspend,
+    unwind_cancelled, unwind_exited, unwind_if_cancelled, was_cancelled, with_locals,
 };
 pub(crate) use header::{Coroutine, Header, Resident, Seed};
 pub(crate) use locals::{Local, LocalId};

@@ -2,8 +2,9 @@
 
 #![expect(unsafe_code, reason = "claims the scope owner's ticket")]
 
-use crate::coroutine::Cancelled;
+use crate::coroutine::{Cancelled, Coroutine};
 use crate::park::{self, Cancel, Outcome, Ticket, WaitReason};
+use crate::sched;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -22,12 +23,26 @@ impl Failure {
 }
 
 /// Shared by a scope and the coroutines in it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct ScopeCount {
     running: AtomicUsize,
     /// The worst end that no `join` has seen, as a number.
     failure: AtomicU8,
     owner: Mutex<Option<Ticket>>,
+    children: Mutex<Children>,
+}
+
+/// How many coroutines a scope keeps at least before it looks for those that have ended.
+const FEW: usize = 64;
+
+/// The coroutines of a scope, for the day that it is cancelled.
+#[derive(Default)]
+struct Children {
+    /// At most twice as many as there were alive at the last look, and a few.
+    list: Vec<Coroutine>,
+    /// How long the list may get before the next look.
+    limit: usize,
+    cancelled: bool,
 }
 
 impl ScopeCount {
@@ -52,6 +67,30 @@ impl ScopeCount {
         }
     }
 
+    /// Remembers a coroutine that has just been spawned, or cancels it if the scope is cancelled.
+    pub(crate) fn add(&self, coroutine: &Coroutine) {
+        let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
+        if children.cancelled {
+            drop(children);
+            let _asked = sched::cancel(coroutine);
+            return;
+        }
+        if children.list.len() >= children.limit.max(FEW) {
+            children.list.retain(|child| !child.header().status.is_complete());
+            children.limit = 2 * children.list.len();
+        }
+        children.list.push(coroutine.clone());
+    }
+
+    /// Cancels all that are in the scope, and all that will be.
+    pub(crate) fn cancel(&self) {
+        let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
+        children.cancelled = true;
+        let list = std::mem::take(&mut children.list);
+        drop(children);
+        sched::cancel_all(&list);
+    }
+
     /// A failure that no `join` has seen.
     pub(crate) fn note_failure(&self, failure: Failure) {
         self.failure.fetch_max(failure as u8, Ordering::Relaxed);
@@ -67,10 +106,16 @@ impl ScopeCount {
         [Failure::Cancelled, Failure::Panicked].into_iter().find(|one| *one as u8 == failure)
     }
 
-    /// Waits for all. A cancellation does not end this wait: the coroutines borrow.
+    /// Waits for all. A cancellation does not end this wait, since the coroutines borrow: it is
+    /// passed on to them.
     pub(crate) fn wait(&self) {
+        let mut cancel = Cancel::Tell;
         while self.running.load(Ordering::Acquire) != 0 {
-            let outcome = park::park(WaitReason::Scope, None, Cancel::Defer, |ticket| {
+            if cancel == Cancel::Tell && park::is_over() {
+                self.cancel();
+                cancel = Cancel::Defer;
+            }
+            let outcome = park::park(WaitReason::Scope, None, cancel, |ticket| {
                 let mut owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
                 if self.running.load(Ordering::Acquire) == 0 {
                     return false;

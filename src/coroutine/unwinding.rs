@@ -139,6 +139,14 @@ impl UnwindBank {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).stock.extend(helpers);
     }
 
+    /// How many panics are in progress on this thread.
+    pub(crate) fn count(&self) -> io::Result<usize> {
+        let moved = self.move_off()?;
+        let count = moved.0.len();
+        self.move_back(moved);
+        Ok(count)
+    }
+
     fn withdraw(&self) -> io::Result<Helper> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(helper) = state.stock.pop() {

@@ -20,17 +20,26 @@ mod held;
 mod held_check;
 mod os;
 mod reason;
+mod scopes;
 
 pub use held::HeldGuard;
 pub(crate) use held::Hold;
 #[cfg(debug_assertions)]
 pub(crate) use held_check::HeldGuards;
-pub(crate) use os::OsParker;
+pub(crate) use os::{OsParker, is_in_scope, parker};
 pub(crate) use reason::WaitReason;
+pub(crate) use scopes::Attention as Scoped;
+pub use scopes::SwallowedCancel;
+pub(crate) use scopes::{
+    Limit, Over, ScopeFrame, after_scoped_wait, before_scoped_wait, deadline, is_over,
+    is_over_payload, over_payload, shielded, within,
+};
 
 use crate::coroutine::{Coroutine, Header};
+use crate::primitive::heavy_fence;
 use crate::protocol::park_word::Seq;
 use crate::sched;
+use scopes::Attention;
 use std::mem;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -51,11 +60,13 @@ pub(crate) enum Outcome {
     Interrupted,
 }
 
-/// Whether a cancellation may end a wait.
+/// Whether a cancellation may end a wait: that of the coroutine, or of a scope in which it waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cancel {
-    /// It may.
+    /// It may, and the caller unwinds.
     Deliver,
+    /// It may, and the caller is told ([`Outcome::Interrupted`]) but does not unwind.
+    Tell,
     /// The wait guards something borrowed, so it goes on; the next one is told.
     Defer,
 }
@@ -184,10 +195,63 @@ impl Drop for Claimed {
     }
 }
 
+/// A coroutine or a thread whose waits somebody may end from elsewhere.
+pub(crate) struct Pokable(Waiter);
+
+impl Pokable {
+    /// Whoever calls.
+    pub(crate) fn current() -> Pokable {
+        Pokable(match sched::current_coroutine() {
+            Some(running) => {
+                // SAFETY: the caller runs on that coroutine; the reference that is made here is
+                // another one than the one that is borrowed for it.
+                let borrowed = mem::ManuallyDrop::new(unsafe { Coroutine::from_raw(running) });
+                Waiter::Coroutine(Coroutine::clone(&borrowed))
+            }
+            None => Waiter::Thread(os::parker()),
+        })
+    }
+
+    pub(crate) fn coroutine(coroutine: Coroutine) -> Pokable {
+        Pokable(Waiter::Coroutine(coroutine))
+    }
+
+    /// Makes all of them look at what has been said before, and ends the waits that they are in.
+    pub(crate) fn poke_all(who: &[Pokable]) {
+        for Pokable(waiter) in who {
+            match waiter {
+                Waiter::Coroutine(coroutine) => coroutine.header().status.poke(),
+                Waiter::Thread(parker) => parker.poke(),
+            }
+        }
+        if who.is_empty() {
+            return;
+        }
+        // Against the machine that opens a wait: one of the two sees the other.
+        heavy_fence();
+        for Pokable(waiter) in who {
+            match waiter {
+                Waiter::Coroutine(coroutine) => {
+                    if coroutine.header().park.claim_current() {
+                        // SAFETY: the claim has made the scheduler's reference this function's.
+                        unsafe {
+                            let claimed = Coroutine::from_raw(coroutine.as_ptr());
+                            sched::ready(claimed, Outcome::Cancelled);
+                        }
+                    }
+                }
+                Waiter::Thread(parker) => parker.end_wait(),
+            }
+        }
+    }
+}
+
 /// What a suspended coroutine asks of its machine.
 pub(crate) struct ParkRequest {
     pub(crate) deadline: Option<Instant>,
     pub(crate) reason: WaitReason,
+    /// A cancellation may end it.
+    pub(crate) heeds: bool,
     /// Publishes the wait; `false`: there is no need to wait.
     pub(crate) publish: unsafe fn(*mut (), Ticket) -> bool,
     pub(crate) publish_data: *mut (),
@@ -210,7 +274,7 @@ where
 {
     match sched::current_coroutine() {
         Some(coroutine) => park_coroutine(coroutine, reason, deadline, cancel, publish),
-        None => os::park(deadline, publish),
+        None => os::park(deadline, cancel, publish),
     }
 }
 
@@ -236,21 +300,29 @@ where
     let header = unsafe { coroutine.as_ref() };
     // SAFETY: so this is its home.
     let resident = unsafe { header.resident() };
-    let may_unwind =
-        || cancel == Cancel::Deliver && !resident.shielded.get() && !std::thread::panicking();
-    if header.status.is_cancelled() && may_unwind() {
-        // Each delivery lets others run, so that a loop that swallows them cannot hog its home.
-        // What the publication owns may be a lock.
-        mem::drop(publish);
-        sched::yield_now();
-        return Outcome::Cancelled;
+    // The scopes' deadline, if it comes before the wait's own.
+    let mut bound = None;
+    if header.status.is_cancelled() || !resident.frames.get().is_null() {
+        match scopes::attend(Some(header), cancel) {
+            Attention::Deliver => {
+                // Each delivery lets others run, so that a loop that swallows them cannot hog its
+                // home. What the publication owns may be a lock.
+                mem::drop(publish);
+                sched::yield_now();
+                return delivered(cancel);
+            }
+            Attention::Until(until) => {
+                bound = until.filter(|until| deadline.is_none_or(|deadline| *until < deadline));
+            }
+        }
     }
     #[cfg(debug_assertions)]
     held_check::check(header, reason);
     let mut publish = Some(publish);
     let mut request = ParkRequest {
-        deadline,
+        deadline: bound.or(deadline),
         reason,
+        heeds: cancel != Cancel::Defer,
         publish: call::<P>,
         publish_data: (&raw mut publish).cast(),
     };
@@ -258,15 +330,33 @@ where
     let suspend = || unsafe { crate::coroutine::suspend(header, (&raw mut request).cast()) };
     if !sched::switching_off_panics(suspend) {
         // The panic in progress cannot leave this thread: the thread waits with it.
-        return os::park(deadline, |ticket| publish.take().is_some_and(|publish| publish(ticket)));
+        return os::park(deadline, Cancel::Defer, |ticket| {
+            publish.take().is_some_and(|publish| publish(ticket))
+        });
     }
     let outcome = resident.outcome.replace(Outcome::Woken);
     // A publication that was never called would still own what it captured.
     mem::drop(publish);
     match outcome {
-        // A destructor of a coroutine that unwinds already, or a wait that must go on.
-        Outcome::Cancelled if !may_unwind() => Outcome::Interrupted,
-        outcome => outcome,
+        Outcome::Woken => Outcome::Woken,
+        Outcome::TimedOut if bound.is_none() => Outcome::TimedOut,
+        outcome => {
+            let passed = bound.filter(|_| outcome == Outcome::TimedOut);
+            // Otherwise it is a destructor of a coroutine that unwinds already, or was meant for a
+            // scope that has been left: the wait goes on.
+            match scopes::settle(Some(header), cancel, passed) {
+                true => delivered(cancel),
+                false => Outcome::Interrupted,
+            }
+        }
+    }
+}
+
+/// What a wait that was ended for a scope returns.
+fn delivered(cancel: Cancel) -> Outcome {
+    match cancel {
+        Cancel::Deliver => Outcome::Cancelled,
+        Cancel::Tell | Cancel::Defer => Outcome::Interrupted,
     }
 }
 

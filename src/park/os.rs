@@ -3,12 +3,16 @@
 //! `std::thread::park` is not used: its token belongs to the user, and a wait that consumed it
 //! would lose a wakeup that was meant for him.
 
-use super::{Outcome, Target, Ticket};
+use super::scopes::{self, Attention, ScopeFrame};
+use super::{Cancel, Outcome, Target, Ticket, delivered};
 use crate::protocol::doorbell::Doorbell;
 use crate::protocol::park_word::ParkWord;
 use std::cell::Cell;
-use std::ptr::NonNull;
-use std::sync::Arc;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 /// Where one OS thread waits.
@@ -17,40 +21,157 @@ pub(crate) struct OsParker {
     pub(super) word: ParkWord,
     /// Rung by the claimant of the open wait.
     bell: Doorbell,
+    /// There is something to look at before the next wait.
+    poked: AtomicBool,
+    /// The wait was claimed by whoever has poked, and by no waker.
+    ended: AtomicBool,
+    /// Where waits for descriptors listen for pokes: the end to read from, and the one to write to.
+    alarm: OnceLock<(UnixStream, UnixStream)>,
 }
 
 impl OsParker {
     fn new() -> Arc<OsParker> {
-        Arc::new(OsParker { word: ParkWord::new(), bell: Doorbell::new() })
+        Arc::new(OsParker {
+            word: ParkWord::new(),
+            bell: Doorbell::new(),
+            poked: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            alarm: OnceLock::new(),
+        })
     }
 
     /// Called by whoever has claimed the wait.
     pub(super) fn resume(&self) {
         self.bell.ring();
     }
+
+    pub(super) fn poke(&self) {
+        self.poked.store(true, Ordering::Release);
+    }
+
+    /// Ends the wait that is open, if one is, for whoever has poked.
+    pub(super) fn end_wait(&self) {
+        if self.word.claim_current() {
+            self.ended.store(true, Ordering::Relaxed);
+            self.resume();
+        }
+        if let Some((_, alarm)) = self.alarm.get() {
+            // A full one is heard as well.
+            let _full = (&*alarm).write(&[0]);
+        }
+    }
+
+    /// What becomes readable when somebody pokes from here on.
+    pub(crate) fn alarm(&self) -> io::Result<&UnixStream> {
+        if self.alarm.get().is_none() {
+            let (read, write) = UnixStream::pair()?;
+            read.set_nonblocking(true)?;
+            write.set_nonblocking(true)?;
+            // Nobody else makes one: this is the parker's own thread.
+            let _set = self.alarm.set((read, write));
+        }
+        // Against whoever has poked and did not see the alarm.
+        fence(Ordering::SeqCst);
+        Ok(&self.alarm.get().expect("set above").0)
+    }
+
+    /// Puts an alarm that has been heard out.
+    pub(crate) fn hush(&self) {
+        let Some((mut alarm, _)) = self.alarm.get().map(|(read, write)| (read, write)) else {
+            return;
+        };
+        while alarm.read(&mut [0; 64]).is_ok_and(|count| count > 0) {}
+    }
 }
 
 thread_local! {
     /// Taken out while a wait is open, so that a wait within a publication has one of its own.
     static PARKER: Cell<Option<Arc<OsParker>>> = const { Cell::new(None) };
+    /// The innermost scope of this thread.
+    static FRAMES: Cell<*const ScopeFrame> = const { Cell::new(ptr::null()) };
 }
 
-pub(super) fn park(deadline: Option<Instant>, publish: impl FnOnce(Ticket) -> bool) -> Outcome {
+/// Whether this thread is in a scope that may end its waits.
+pub(crate) fn is_in_scope() -> bool {
+    !FRAMES.with(Cell::get).is_null()
+}
+
+/// Calls `f` with the innermost scope of this thread.
+pub(super) fn with_frames<R>(f: impl FnOnce(&Cell<*const ScopeFrame>) -> R) -> R {
+    FRAMES.with(f)
+}
+
+/// This thread's parker.
+pub(crate) fn parker() -> Arc<OsParker> {
+    let parker = PARKER.try_with(Cell::take).ok().flatten().unwrap_or_else(OsParker::new);
+    let _gone = PARKER.try_with(|slot| slot.set(Some(parker.clone())));
+    parker
+}
+
+pub(super) fn park(
+    deadline: Option<Instant>,
+    cancel: Cancel,
+    publish: impl FnOnce(Ticket) -> bool,
+) -> Outcome {
     // In a thread-local's destructor the slot may be gone already: a parker for this wait alone.
     let parker = PARKER.try_with(Cell::take).ok().flatten().unwrap_or_else(OsParker::new);
-    let seq = parker.word.begin();
-    let address = NonNull::new(Arc::as_ptr(&parker).cast_mut()).expect("an Arc is not null");
-    let ticket = Ticket { target: Target::Thread(address), seq };
-    let needless = !publish(ticket) && parker.word.retract(seq);
-    let outcome = if needless || parker.bell.wait(deadline) {
-        Outcome::Woken
-    } else if parker.word.claim(seq) {
-        Outcome::TimedOut
-    } else {
-        // Somebody was faster than the clock and is about to resume this thread.
-        parker.bell.wait(None);
-        Outcome::Woken
-    };
+    let outcome = park_with(&parker, deadline, cancel, publish);
     let _gone = PARKER.try_with(|slot| slot.set(Some(parker)));
     outcome
+}
+
+fn park_with(
+    parker: &Arc<OsParker>,
+    deadline: Option<Instant>,
+    cancel: Cancel,
+    publish: impl FnOnce(Ticket) -> bool,
+) -> Outcome {
+    let heeds = cancel != Cancel::Defer && !FRAMES.with(Cell::get).is_null();
+    let mut bound = None;
+    if heeds {
+        parker.poked.store(false, Ordering::Relaxed);
+        match scopes::attend(None, cancel) {
+            Attention::Deliver => return delivered(cancel),
+            Attention::Until(until) => {
+                bound = until.filter(|until| deadline.is_none_or(|deadline| *until < deadline));
+            }
+        }
+    }
+    let seq = parker.word.begin();
+    if heeds {
+        // Against whoever pokes: one of the two sees the other.
+        fence(Ordering::SeqCst);
+        if parker.poked.load(Ordering::Acquire) && parker.word.retract(seq) {
+            return ended_for_a_scope(cancel, None);
+        }
+    }
+    let address = NonNull::new(Arc::as_ptr(parker).cast_mut()).expect("an Arc is not null");
+    let ticket = Ticket { target: Target::Thread(address), seq };
+    let needless = !publish(ticket) && parker.word.retract(seq);
+    if needless {
+        return Outcome::Woken;
+    }
+    if !parker.bell.wait(bound.or(deadline)) {
+        if parker.word.claim(seq) {
+            return match bound {
+                Some(_) => ended_for_a_scope(cancel, bound),
+                None => Outcome::TimedOut,
+            };
+        }
+        // Somebody was faster than the clock and is about to resume this thread.
+        parker.bell.wait(None);
+    }
+    // The bell has ordered this.
+    if parker.ended.load(Ordering::Relaxed) {
+        parker.ended.store(false, Ordering::Relaxed);
+        return ended_for_a_scope(cancel, None);
+    }
+    Outcome::Woken
+}
+
+fn ended_for_a_scope(cancel: Cancel, passed: Option<Instant>) -> Outcome {
+    match scopes::settle(None, cancel, passed) {
+        true => delivered(cancel),
+        false => Outcome::Interrupted,
+    }
 }

@@ -23,6 +23,14 @@
 //! If completion was faster, the completer may be about to claim the joiner's wait, so the joiner
 //! stays until `NOTIFIED`: a few instructions of the completer's.
 //!
+//! # Cancellation
+//!
+//! `CANCELLED` is set once and stays. `POKED` says that there is something new to look at: a
+//! cancellation of the coroutine, or of a scope in which it runs. Whoever sets it then claims the
+//! wait that is open, if one is; the coroutine's machine looks at it when it has opened a wait. Both
+//! write first and read the other's word then, with a fence in between whose price the canceller
+//! pays ([`crate::primitive`]), so one of them sees the other: no wait is opened unseen.
+//!
 //! References count memory alone: dropping the last one frees the allocation and runs no user code.
 
 use crate::primitive::sync::atomic::{AtomicUsize, Ordering};
@@ -32,7 +40,8 @@ const JOIN_INTEREST: usize = 1 << 1;
 const JOIN_WAITER: usize = 1 << 2;
 const CANCELLED: usize = 1 << 3;
 const NOTIFIED: usize = 1 << 4;
-const REF_ONE: usize = 1 << 5;
+const POKED: usize = 1 << 5;
+const REF_ONE: usize = 1 << 6;
 /// Twice as many references would overflow the count; nothing but a leak loop gets here.
 const REF_LIMIT: usize = usize::MAX / 2;
 
@@ -52,6 +61,17 @@ pub(crate) enum Completion {
         /// A joiner is parked: claim its ticket before [`Status::release_completed`].
         joiner: bool,
     },
+}
+
+/// What became of a request to cancel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// It stands.
+    First,
+    /// It stood before.
+    Again,
+    /// The coroutine has completed.
+    TooLate,
 }
 
 /// What a handle that gives up its interest has to do.
@@ -188,14 +208,39 @@ impl Status {
 
     // Cancellation.
 
-    /// Asks for cancellation. `true` the first time.
-    pub(crate) fn cancel(&self) -> bool {
-        self.0.fetch_or(CANCELLED, Ordering::AcqRel) & CANCELLED == 0
+    /// Asks for cancellation, and pokes.
+    pub(crate) fn cancel(&self) -> Asked {
+        let before = self.0.fetch_or(CANCELLED | POKED, Ordering::AcqRel);
+        match (before & COMPLETE != 0, before & CANCELLED != 0) {
+            (true, _) => Asked::TooLate,
+            (false, true) => Asked::Again,
+            (false, false) => Asked::First,
+        }
     }
 
     #[inline]
     pub(crate) fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed) & CANCELLED != 0
+        self.0.load(Ordering::Acquire) & CANCELLED != 0
+    }
+
+    /// Says that there is something to look at before the next wait. The caller then claims the
+    /// wait that is open, if one is, behind a heavy fence.
+    pub(crate) fn poke(&self) {
+        self.0.fetch_or(POKED, Ordering::AcqRel);
+    }
+
+    /// Whether it was poked since it last looked. Asked by the coroutine's machine when it has
+    /// opened a wait, behind a light fence.
+    #[inline]
+    pub(crate) fn is_poked(&self) -> bool {
+        self.0.load(Ordering::Acquire) & POKED != 0
+    }
+
+    /// Said by the coroutine before it looks at what it may have been poked for.
+    pub(crate) fn note_poke(&self) {
+        if self.is_poked() {
+            self.0.fetch_and(!POKED, Ordering::AcqRel);
+        }
     }
 
     // References.
@@ -236,9 +281,89 @@ impl Status {
 #[expect(unsafe_code, reason = "loom cells are read and written through raw pointers")]
 mod models {
     use super::*;
+    use crate::primitive::{heavy_fence, light_fence};
     use crate::protocol::park_word::{ParkWord, Seq};
     use loom::cell::UnsafeCell;
     use loom::sync::Arc;
+
+    /// A cancellation meets a coroutine that is about to wait: one of the two sees the other.
+    #[test]
+    fn a_cancellation_finds_the_wait_or_is_found() {
+        loom::model(|| {
+            let shared = Arc::new((Status::new(), ParkWord::new()));
+            let canceller = {
+                let shared = shared.clone();
+                loom::thread::spawn(move || {
+                    assert_eq!(shared.0.cancel(), Asked::First);
+                    heavy_fence();
+                    shared.1.claim_current()
+                })
+            };
+            let (status, park) = &*shared;
+            let mut ended = 0;
+            // A wait that it is woken from, and one that nobody else would end.
+            let first = park.begin();
+            light_fence();
+            if status.is_poked() && park.retract(first) {
+                ended += 1;
+            } else if !park.claim(first) {
+                ended += 1;
+            }
+            if ended == 0 {
+                let second = park.begin();
+                light_fence();
+                if status.is_poked() && park.retract(second) {
+                    ended += 1;
+                } else if canceller.join().unwrap() {
+                    ended += 1;
+                }
+            }
+            assert_eq!(ended, 1);
+        });
+    }
+
+    /// What was written before a poke is seen by whoever finds himself poked.
+    #[test]
+    fn a_poke_carries_its_reason() {
+        loom::model(|| {
+            let shared = Arc::new((Status::new(), UnsafeCell::new(0)));
+            let canceller = {
+                let shared = shared.clone();
+                loom::thread::spawn(move || {
+                    // SAFETY: the model checks that no two accesses to the cell overlap.
+                    shared.1.with_mut(|cell| unsafe { *cell = 1 });
+                    shared.0.poke();
+                })
+            };
+            if shared.0.is_poked() {
+                shared.0.note_poke();
+                assert!(!shared.0.is_poked());
+                // SAFETY: as above.
+                shared.1.with(|cell| assert_eq!(unsafe { *cell }, 1));
+            }
+            canceller.join().unwrap();
+        });
+    }
+
+    /// A cancellation against completion: the handle is told one thing or the other.
+    #[test]
+    fn a_cancellation_is_in_time_or_too_late() {
+        loom::model(|| {
+            let status = Arc::new(Status::new());
+            let canceller = {
+                let status = status.clone();
+                loom::thread::spawn(move || status.cancel())
+            };
+            let body_saw_it = status.is_cancelled();
+            let Completion::Published { joiner: false } = status.try_complete() else {
+                panic!("the handle is still there");
+            };
+            match canceller.join().unwrap() {
+                Asked::TooLate => assert!(!body_saw_it),
+                asked => assert_eq!(asked, Asked::First),
+            }
+        });
+    }
 
     /// What a coroutine and its handle share.
     struct Shared {

@@ -3,9 +3,9 @@
 use crate::blocking::BlockingPool;
 use crate::coroutine;
 use crate::netpoller::PollDriver;
-use crate::park::HeldGuard;
+use crate::park::{HeldGuard, SwallowedCancel};
 use crate::runtime::Runtime;
-use crate::sched::{Config, Driver, OnHeldGuard, OnStall, Shared, Stall};
+use crate::sched::{Config, Driver, OnHeldGuard, OnStall, OnSwallowedCancel, Shared, Stall};
 use crate::stack::{self, Class, DEFAULT_STACK_SIZE, GuardStrategy, StackOptions, Stacks};
 use std::fmt;
 use std::io;
@@ -52,6 +52,7 @@ pub struct Builder {
     stall_after: Option<Duration>,
     on_stall: Option<OnStall>,
     on_held_guard: Option<OnHeldGuard>,
+    on_swallowed_cancel: Option<OnSwallowedCancel>,
     guard: Option<crate::GuardKind>,
     slack: Option<usize>,
 }
@@ -126,6 +127,17 @@ impl Builder {
         self
     }
 
+    /// Calls `report` when a cancellation has been delivered again and again, since a `catch_unwind`
+    /// in what it is to end swallows it: at the 16th time, and whenever that has doubled. It runs in
+    /// that coroutine.
+    pub fn on_swallowed_cancel(
+        mut self,
+        report: impl Fn(&SwallowedCancel) + Send + Sync + 'static,
+    ) -> Builder {
+        self.on_swallowed_cancel = Some(Box::new(report));
+        self
+    }
+
     /// Insists on one way of guarding stacks. Without this, the best one that works here is used;
     /// [`Metrics`](crate::Metrics) tells which.
     pub fn guard(mut self, guard: crate::GuardKind) -> Builder {
@@ -194,6 +206,7 @@ impl Builder {
             stall_after,
             on_stall: self.on_stall,
             on_held_guard: self.on_held_guard,
+            on_swallowed_cancel: self.on_swallowed_cancel,
             max_surplus: MAX_SURPLUS,
             blocking: BlockingPool::new(name.clone(), threads),
             name,

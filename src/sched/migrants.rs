@@ -12,13 +12,13 @@
 #![expect(unsafe_code, reason = "claims coroutines, and keeps their runtime alive by its address")]
 
 use crate::coroutine::{Coroutine, Header};
-use crate::park::Outcome;
+use crate::park::{Outcome, Pokable};
 use crate::protocol::park_word::Seq;
 use crate::sched::shared::Shared;
 use crate::sched::tls;
 use crate::timers::Timers;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The migrating coroutines of one runtime.
@@ -57,29 +57,14 @@ impl Migrants {
     pub(super) fn cancel_all(&self) {
         let started = lock(&self.started);
         for coroutine in started.values() {
-            let header = coroutine.header();
-            header.status.cancel();
-            // Against the check in `must_not_wait`: one of the two sees the other.
-            fence(Ordering::SeqCst);
-            if !cfg!(panic = "abort") && header.park.claim_current() {
-                // SAFETY: the claim has made the scheduler's reference this function's.
-                unsafe {
-                    let claimed = Coroutine::from_raw(coroutine.as_ptr());
-                    super::ready(claimed, Outcome::Cancelled);
-                }
-            }
+            let _before = coroutine.header().status.cancel();
         }
-    }
-
-    /// Whether a coroutine that has just opened a wait was cancelled before that, and unseen.
-    ///
-    /// # Safety
-    ///
-    /// Called by the machine that ran the coroutine, before the wait is published.
-    pub(super) unsafe fn must_not_wait(&self, header: &Header) -> bool {
-        fence(Ordering::SeqCst);
-        // SAFETY: the caller's promise.
-        header.status.is_cancelled() && !unsafe { header.resident() }.told.replace(true)
+        if cfg!(panic = "abort") {
+            return;
+        }
+        let all: Vec<_> = started.values().cloned().map(Pokable::coroutine).collect();
+        drop(started);
+        Pokable::poke_all(&all);
     }
 
     /// Sets a timer for the wait `seq`. It stays until it fires, since nobody else may be touched

@@ -17,10 +17,11 @@ mod tls;
 pub(crate) use machine::fresh_id;
 pub(crate) use processor::Processor;
 pub use shared::Stall;
-pub(crate) use shared::{Config, Driver, OnHeldGuard, OnStall, Shared};
+pub(crate) use shared::{Config, Driver, OnHeldGuard, OnStall, OnSwallowedCancel, Shared};
 
 use crate::coroutine::{self, Coroutine, Header, Seed};
-use crate::park::{Home, Outcome};
+use crate::park::{Home, Outcome, Pokable};
+use crate::protocol::status::Asked;
 use crate::stack::Class;
 use machine::Machine;
 use std::io;
@@ -126,6 +127,27 @@ pub(crate) unsafe fn look_at_home(header: &Header) -> Home {
     } else {
         Home::Elsewhere
     }
+}
+
+/// Asks many coroutines to end, at the price of one fence.
+pub(crate) fn cancel_all(coroutines: &[Coroutine]) {
+    let first = |one: &&Coroutine| one.header().status.cancel() == Asked::First;
+    let asked = coroutines.iter().filter(first).cloned().map(Pokable::coroutine);
+    Pokable::poke_all(&asked.collect::<Vec<_>>());
+}
+
+/// A number that names something for as long as the process lives.
+pub(crate) fn next_id() -> u64 {
+    with_machine(Machine::next_id).unwrap_or_else(fresh_id)
+}
+
+/// Asks a coroutine to end; see [`crate::thread::JoinHandle::cancel`].
+pub(crate) fn cancel(coroutine: &Coroutine) -> Asked {
+    let asked = coroutine.header().status.cancel();
+    if asked == Asked::First {
+        Pokable::poke_all(&[Pokable::coroutine(coroutine.clone())]);
+    }
+    asked
 }
 
 /// A random number below `n`, from a machine's own source; `None` on a plain thread.

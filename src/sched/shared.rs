@@ -2,7 +2,8 @@
 
 use crate::blocking::BlockingPool;
 use crate::coroutine::{Coroutine, UnwindBank};
-use crate::park::HeldGuard;
+use crate::park::{HeldGuard, SwallowedCancel};
+use crate::primitive::prepare_fences;
 use crate::protocol::idle::Idle;
 use crate::protocol::sleep::Picked;
 use crate::sched::migrants::Migrants;
@@ -20,6 +21,8 @@ use std::time::{Duration, Instant};
 
 /// Told of waits with guards held.
 pub(crate) type OnHeldGuard = Box<dyn Fn(&HeldGuard) + Send + Sync>;
+/// Told of cancellations that are caught and come again.
+pub(crate) type OnSwallowedCancel = Box<dyn Fn(&SwallowedCancel) + Send + Sync>;
 /// Told of stalls.
 pub(crate) type OnStall = Box<dyn Fn(&Stall) + Send + Sync>;
 /// Makes the outside world of the processor of that number.
@@ -40,6 +43,7 @@ pub(crate) struct Config {
     /// Asked by debug builds alone.
     #[cfg_attr(not(debug_assertions), expect(dead_code, reason = "release builds do not check"))]
     pub(crate) on_held_guard: Option<OnHeldGuard>,
+    pub(crate) on_swallowed_cancel: Option<OnSwallowedCancel>,
     pub(crate) max_surplus: usize,
     /// Where work goes that blocks its thread.
     pub(crate) blocking: BlockingPool,
@@ -125,6 +129,7 @@ pub(crate) struct Retired {
 impl Shared {
     /// Starts the machines. `Err` leaves nothing behind.
     pub(crate) fn start(config: Config, stacks: Arc<Stacks>) -> io::Result<Arc<Shared>> {
+        prepare_fences();
         let workers = config.workers;
         let shared = Arc::new(Shared {
             bank: UnwindBank::new(stacks.clone()),

@@ -111,6 +111,7 @@ impl Scheduler {
             stall_after: Duration::MAX,
             on_stall: None,
             on_held_guard: None,
+            on_swallowed_cancel: None,
             max_surplus: 0,
             blocking: BlockingPool::new("test".into(), 1),
             driver: Box::new(move |_| Ok(Box::new(Fake(theirs.clone())))),

@@ -138,7 +138,10 @@ impl Builder {
             unsafe { sched::spawn(runtime, spawn, f) }
         });
         match spawned {
-            Ok(coroutine) => Ok(ScopedJoinHandle::new(JoinInner::new(coroutine))),
+            Ok(coroutine) => {
+                count.add(&coroutine);
+                Ok(ScopedJoinHandle::new(JoinInner::new(coroutine)))
+            }
             Err(error) => {
                 count.one_finished(None);
                 Err(error)

@@ -2,14 +2,14 @@
 
 #![expect(unsafe_code, reason = "refers to the running coroutine, and claims its wait")]
 
-use crate::coroutine::Coroutine;
-use crate::park::Ticket;
+use crate::coroutine::{Coroutine, unwind_cancelled};
+use crate::park::{self, Cancel, Outcome, Ticket, WaitReason};
 use crate::sched;
 use std::cell::RefCell;
 use std::fmt;
 use std::num::NonZero;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 /// A handle to a coroutine, or to a plain OS thread that has called [`current`].
@@ -33,8 +33,14 @@ impl RefUnwindSafe for Thread {}
 struct OsThread {
     id: u64,
     name: Option<String>,
-    token: Mutex<bool>,
-    given: Condvar,
+    token: Mutex<OsToken>,
+}
+
+/// What `unpark` gives and `park` takes.
+#[derive(Default)]
+struct OsToken {
+    given: bool,
+    waiter: Option<Ticket>,
 }
 
 /// A number that no other coroutine or thread of the process has had.
@@ -77,27 +83,26 @@ fn os_thread() -> Arc<OsThread> {
 impl OsThread {
     fn of_current() -> OsThread {
         let name = std::thread::current().name().map(str::to_owned);
-        OsThread { id: sched::fresh_id(), name, token: Mutex::new(false), given: Condvar::new() }
+        OsThread { id: sched::fresh_id(), name, token: Mutex::default() }
     }
 }
 
 /// `park` for a plain OS thread.
 pub(super) fn park_os(deadline: Option<Instant>) {
     let thread = os_thread();
-    let mut token = thread.token.lock().unwrap_or_else(PoisonError::into_inner);
-    while !*token {
-        let Some(deadline) = deadline else {
-            token = thread.given.wait(token).unwrap_or_else(PoisonError::into_inner);
-            continue;
-        };
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            break;
-        }
-        let waited = thread.given.wait_timeout(token, left);
-        token = waited.unwrap_or_else(PoisonError::into_inner).0;
+    let token = || thread.token.lock().unwrap_or_else(PoisonError::into_inner);
+    if std::mem::take(&mut token().given) {
+        return;
     }
-    *token = false;
+    let outcome = park::park(WaitReason::Park, deadline, Cancel::Deliver, |ticket| {
+        let mut token = token();
+        token.waiter = Some(ticket);
+        !token.given
+    });
+    *token() = OsToken::default();
+    if outcome == Outcome::Cancelled {
+        unwind_cancelled();
+    }
 }
 
 impl Thread {
@@ -123,8 +128,12 @@ impl Thread {
                 }
             }
             Kind::Os(thread) => {
-                *thread.token.lock().unwrap_or_else(PoisonError::into_inner) = true;
-                thread.given.notify_one();
+                let mut token = thread.token.lock().unwrap_or_else(PoisonError::into_inner);
+                token.given = true;
+                // SAFETY: the waiter takes its ticket out, under this lock, before it leaves.
+                let claimed = token.waiter.take().and_then(|ticket| unsafe { ticket.claim() });
+                std::mem::drop(token);
+                std::mem::drop(claimed);
             }
         }
     }

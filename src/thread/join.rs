@@ -4,7 +4,7 @@
 
 use crate::coroutine::{Coroutine, Failure, abort_on_unwind, unwind_cancelled};
 use crate::park::{self, Cancel, Outcome, WaitReason};
-use crate::protocol::status::Released;
+use crate::protocol::status::{Asked, Released};
 use crate::sched;
 use crate::thread::{Result, Thread};
 use std::cell::UnsafeCell;
@@ -46,6 +46,14 @@ impl<T> JoinInner<T> {
             sched::tried_in_vain();
         }
         finished
+    }
+
+    pub(super) fn cancel(&self) -> CancelOutcome {
+        CancelOutcome::of(self.coroutine())
+    }
+
+    pub(super) fn cancel_handle(&self) -> CancelHandle {
+        CancelHandle { coroutine: self.coroutine().clone() }
     }
 
     pub(super) fn join(self, cancel: Cancel) -> Result<T> {
@@ -95,9 +103,7 @@ impl<T> Drop for JoinInner<T> {
         if let (Some(scope), Some(failure)) = (&header.scope, Failure::of(&result)) {
             scope.note_failure(failure);
         }
-        let running = sched::current_coroutine();
-        // SAFETY: that coroutine is alive while this function runs on it.
-        abort_on_unwind(running.as_ref().map(|header| unsafe { header.as_ref() }), || drop(result));
+        abort_on_unwind(|| drop(result));
     }
 }
 
@@ -137,6 +143,37 @@ impl<T> JoinHandle<T> {
     /// Whether the coroutine's body has ended: [`join`](JoinHandle::join) would not wait.
     pub fn is_finished(&self) -> bool {
         self.0.is_finished()
+    }
+
+    /// Cancels the coroutine: the wait in which it is, or else its next one, ends, and it unwinds
+    /// from there, silently. Its destructors run, and `join` returns
+    /// [`Cancelled`](crate::Cancelled). If it has not begun, it never does.
+    ///
+    /// This does not wait for any of that, and does nothing to a coroutine that has ended or is
+    /// cancelled already. `docs/cancellation.md` has the rules.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let sleeper = pirn::spawn(|| pirn::thread::sleep(std::time::Duration::MAX));
+    /// sleeper.cancel();
+    /// assert!(sleeper.join().unwrap_err().is::<pirn::Cancelled>());
+    /// ```
+    pub fn cancel(&self) -> CancelOutcome {
+        self.0.cancel()
+    }
+
+    /// Something to cancel the coroutine with while another one waits in `join`.
+    ///
+    /// ```
+    /// let sleeper = pirn::spawn(|| pirn::thread::park());
+    /// let cancel = sleeper.cancel_handle();
+    /// let joiner = pirn::spawn(move || sleeper.join().is_err());
+    /// cancel.cancel();
+    /// assert!(joiner.join().unwrap());
+    /// ```
+    pub fn cancel_handle(&self) -> CancelHandle {
+        self.0.cancel_handle()
     }
 }
 
@@ -181,10 +218,73 @@ impl<T> LocalJoinHandle<T> {
     pub fn is_finished(&self) -> bool {
         self.inner.is_finished()
     }
+
+    /// Cancels the coroutine; see [`JoinHandle::cancel`].
+    pub fn cancel(&self) -> CancelOutcome {
+        self.inner.cancel()
+    }
+
+    /// Something to cancel the coroutine with; see [`JoinHandle::cancel_handle`].
+    pub fn cancel_handle(&self) -> CancelHandle {
+        self.inner.cancel_handle()
+    }
 }
 
 impl<T> fmt::Debug for LocalJoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LocalJoinHandle").finish_non_exhaustive()
+    }
+}
+
+/// What became of a request to cancel a coroutine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CancelOutcome {
+    /// The coroutine is told at its next wait, unless it ends before.
+    Requested,
+    /// It has been requested before, which is as good.
+    Already,
+    /// The coroutine has ended.
+    Finished,
+    /// Nothing was requested: this build has `panic = "abort"`, so nothing can be unwound.
+    Unsupported,
+}
+
+impl CancelOutcome {
+    fn of(coroutine: &Coroutine) -> CancelOutcome {
+        if cfg!(panic = "abort") {
+            return CancelOutcome::Unsupported;
+        }
+        match sched::cancel(coroutine) {
+            Asked::First => CancelOutcome::Requested,
+            Asked::Again => CancelOutcome::Already,
+            Asked::TooLate => CancelOutcome::Finished,
+        }
+    }
+}
+
+/// Cancels a coroutine; of [`JoinHandle::cancel_handle`].
+///
+/// It keeps the memory of the coroutine, but neither its result nor what it owned.
+#[derive(Clone)]
+pub struct CancelHandle {
+    coroutine: Coroutine,
+}
+
+impl CancelHandle {
+    /// See [`JoinHandle::cancel`].
+    pub fn cancel(&self) -> CancelOutcome {
+        CancelOutcome::of(&self.coroutine)
+    }
+
+    /// Whether the coroutine's body has ended.
+    pub fn is_finished(&self) -> bool {
+        self.coroutine.header().status.is_complete()
+    }
+}
+
+impl fmt::Debug for CancelHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CancelHandle").field("id", &self.coroutine.header().id).finish()
     }
 }

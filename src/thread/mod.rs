@@ -13,7 +13,7 @@ mod wait;
 pub use crate::coroutine::{Cancelled, Exited};
 pub use builder::{Builder, Placement, spawn, spawn_local};
 pub use handle::{Thread, ThreadId, current};
-pub use join::{JoinHandle, LocalJoinHandle};
+pub use join::{CancelHandle, CancelOutcome, JoinHandle, LocalJoinHandle};
 pub use local::{AccessError, LocalKey};
 pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use std::thread::{Result, available_parallelism, panicking};

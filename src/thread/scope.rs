@@ -1,9 +1,9 @@
 //! Scopes: coroutines that borrow.
 
-use crate::coroutine::{Failure, ScopeCount, unwind_if_cancelled};
+use crate::coroutine::{Failure, ScopeCount, is_cancellation, unwind_if_cancelled};
 use crate::park::Cancel;
 use crate::thread::join::JoinInner;
-use crate::thread::{Builder, Result, Thread, current};
+use crate::thread::{Builder, CancelHandle, CancelOutcome, Result, Thread, current};
 use std::fmt;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -31,8 +31,13 @@ pub struct ScopedJoinHandle<'scope, T> {
 ///
 /// # Panics
 ///
-/// If `f` panics, with that panic; else if a coroutine that was not joined by hand panicked. A
-/// coroutine that is cancelled itself, as its children may have been, goes on to unwind for that.
+/// If `f` panics, with that panic; else if a coroutine that was not joined by hand panicked.
+///
+/// # Cancellation
+///
+/// If the calling coroutine is cancelled, or a [`timeout`](crate::time::timeout) or
+/// [token](crate::CancelToken) around the scope ends, the scope's coroutines are cancelled too, and
+/// waited for; then the caller unwinds.
 ///
 /// # Examples
 ///
@@ -58,6 +63,9 @@ where
         scope: PhantomData,
     };
     let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
+    if result.as_ref().is_err_and(|payload| is_cancellation(&**payload)) {
+        scope.count.cancel();
+    }
     scope.count.wait();
     match result {
         Err(panic) => resume_unwind(panic),
@@ -117,6 +125,18 @@ impl<'scope, T> ScopedJoinHandle<'scope, T> {
     /// Whether the coroutine's body has ended.
     pub fn is_finished(&self) -> bool {
         self.inner.is_finished()
+    }
+
+    /// Cancels the coroutine; see [`JoinHandle::cancel`](super::JoinHandle::cancel). Unless it is
+    /// joined by hand, its end counts as a failure of the scope.
+    pub fn cancel(&self) -> CancelOutcome {
+        self.inner.cancel()
+    }
+
+    /// Something to cancel the coroutine with; see
+    /// [`JoinHandle::cancel_handle`](super::JoinHandle::cancel_handle).
+    pub fn cancel_handle(&self) -> CancelHandle {
+        self.inner.cancel_handle()
     }
 }
 

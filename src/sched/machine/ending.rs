@@ -22,7 +22,7 @@ impl Machine {
             // SAFETY: as above.
             let resident = unsafe { header.resident() };
             next = resident.next.get();
-            header.status.cancel();
+            let _before = header.status.cancel();
             if !cfg!(panic = "abort") && header.park.claim_current() {
                 resident.outcome.set(Outcome::Cancelled);
                 // SAFETY: the claim has made the scheduler's reference this machine's.

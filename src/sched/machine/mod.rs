@@ -9,6 +9,7 @@ mod sleeping;
 
 use crate::coroutine::{self, Coroutine, Header, Resident, Resumed, Switch};
 use crate::park::{Outcome, ParkRequest, Ticket, WaitReason};
+use crate::primitive::light_fence;
 use crate::sched::processor::{Activity, Processor, bump};
 use crate::sched::ready::ReadyQueue;
 use crate::sched::shared::Shared;
@@ -215,14 +216,16 @@ impl Machine {
         self.begin_wait(resident, request.reason);
         let migrates = resident.is_migrating();
         let seq = shared_part.park.begin();
-        if migrates {
-            // SAFETY: the wait has not been published.
-            if unsafe { self.shared.migrants.must_not_wait(shared_part) }
-                && shared_part.park.retract(seq)
-            {
+        if request.heeds {
+            // Against a canceller that has not seen this wait: one of the two sees the other.
+            light_fence();
+            if shared_part.status.is_poked() && shared_part.park.retract(seq) {
+                self.end_wait(resident);
                 resident.outcome.set(Outcome::Cancelled);
                 return false;
             }
+        }
+        if migrates {
             if let Some(deadline) = request.deadline {
                 // SAFETY: the machine holds a reference, of which this is another.
                 let borrowed = ManuallyDrop::new(unsafe { Coroutine::from_raw(header) });
@@ -262,7 +265,7 @@ impl Machine {
         // SAFETY: as above.
         unsafe { *resident.switch() = Some(switch) };
         if self.shared.is_stopping() {
-            shared_part.status.cancel();
+            let _before = shared_part.status.cancel();
         }
         if resident.is_migrating() {
             shared_part.set_home(Arc::as_ptr(&self.shared).cast());

@@ -1,0 +1,5 @@
+//! Cancellation of coroutines, timeouts and tokens: what they end, and what they leave alone.
+
+mod kinds;
+mod nesting;
+mod support;
