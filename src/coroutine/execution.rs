@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "runs the body of a header, and suspends it")]
 
-use crate::coroutine::header::Header;
+use crate::coroutine::header::{Header, Joiner};
 use crate::coroutine::locals::Locals;
 use crate::coroutine::switch::{Suspender, Word};
 use crate::park;
@@ -226,12 +226,12 @@ pub(super) fn complete(header: &Header, discard: impl FnOnce()) -> bool {
         }
         Completion::Published { joiner } => {
             if joiner {
-                // SAFETY: `Status` gives the ticket to the completer, and keeps the joiner where
-                // it is until `release_completed`.
-                unsafe {
-                    if let Some(ticket) = (*header.joiner.get()).take() {
-                        drop(ticket.claim());
-                    }
+                // SAFETY: `Status` gives the cell to the completer.
+                match unsafe { (*header.joiner.get()).take() } {
+                    // SAFETY: and it keeps the joiner where it is until `release_completed`.
+                    Some(Joiner::Wait(ticket)) => drop(unsafe { ticket.claim() }),
+                    Some(Joiner::Task(waker)) => contained(|| waker.wake()),
+                    None => {}
                 }
             }
             false

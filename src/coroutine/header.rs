@@ -26,6 +26,7 @@ use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::task::Waker;
 
 /// What every coroutine has.
 ///
@@ -43,14 +44,22 @@ pub(crate) struct Header {
     /// A migrating coroutine has left its stack, and its wait is being published out of its frame.
     /// It may be claimed and queued meanwhile; whoever is to resume it waits until this is over.
     pub(crate) publishing: AtomicBool,
-    /// The joiner's ticket, governed by [`Status`].
-    pub(crate) joiner: UnsafeCell<Option<Ticket>>,
+    /// Who is to be told of its end, governed by [`Status`].
+    pub(crate) joiner: UnsafeCell<Option<Joiner>>,
     pub(crate) id: u64,
     pub(crate) spawned_at: &'static Location<'static>,
     /// Few have one, so it takes one word of all.
     pub(crate) name: Option<Box<Box<str>>>,
     /// The scope that waits for it.
     pub(crate) scope: Option<Arc<ScopeCount>>,
+}
+
+/// Who waits for the end of a coroutine.
+pub(crate) enum Joiner {
+    /// A wait in `join`.
+    Wait(Ticket),
+    /// The task that polls the handle.
+    Task(Waker),
 }
 
 /// What belongs to the home: used by its machine, or by the coroutine itself while it runs.

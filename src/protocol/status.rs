@@ -19,6 +19,9 @@
 //! So an unclaimed result is always dropped by the coroutine itself, before completion is
 //! published; a handle that is dropped later owns the result and drops it as std's does.
 //!
+//! The cell may hold a task's waker instead of a ticket. The completer takes it out before it wakes
+//! it, and the task does not wait for that.
+//!
 //! A joiner that was woken for another reason (a timeout, a cancellation) takes `JOIN_WAITER` back.
 //! If completion was faster, the completer may be about to claim the joiner's wait, so the joiner
 //! stays until `NOTIFIED`: a few instructions of the completer's.
@@ -361,6 +364,51 @@ mod models {
             match canceller.join().unwrap() {
                 Asked::TooLate => assert!(!body_saw_it),
                 asked => assert_eq!(asked, Asked::First),
+            }
+        });
+    }
+
+    /// A task polls the handle twice, with a waker each time, while the coroutine completes: it sees
+    /// the end, or its latest waker is woken, and no waker is looked at that it has taken back.
+    #[test]
+    fn a_task_that_polls_is_woken() {
+        loom::model(|| {
+            let shared = Arc::new((Status::new(), UnsafeCell::new(None::<u32>)));
+            let coroutine = {
+                let shared = shared.clone();
+                loom::thread::spawn(move || match shared.0.try_complete() {
+                    // SAFETY: the model checks that no two accesses to a cell overlap.
+                    Completion::Published { joiner: true } => {
+                        shared.1.with_mut(|cell| unsafe { (*cell).take() })
+                    }
+                    _ => None,
+                })
+            };
+            let (status, cell) = &*shared;
+            let mut pending = None;
+            for waker in 1..=2 {
+                if status.is_complete() {
+                    pending = None;
+                    break;
+                }
+                if status.has_joiner() && status.retract_joiner() {
+                    // SAFETY: as above.
+                    assert!(cell.with_mut(|cell| unsafe { (*cell).take() }).is_some());
+                }
+                if status.is_complete() {
+                    pending = None;
+                    break;
+                }
+                // SAFETY: as above.
+                cell.with_mut(|cell| unsafe { *cell = Some(waker) });
+                pending = status.publish_joiner().then_some(waker);
+                if pending.is_none() {
+                    break;
+                }
+            }
+            let woken = coroutine.join().unwrap();
+            if pending.is_some() {
+                assert_eq!(woken, pending);
             }
         });
     }

@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "takes results out of completed coroutines")]
 
-use crate::coroutine::{Coroutine, Failure, abort_on_unwind, unwind_cancelled};
+use crate::coroutine::{Coroutine, Failure, Joiner, abort_on_unwind, unwind_cancelled};
 use crate::park::{self, Cancel, Outcome, WaitReason};
 use crate::protocol::status::{Asked, Released};
 use crate::sched;
@@ -11,8 +11,10 @@ use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
+use std::pin::Pin;
 use std::ptr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 /// The part that all join handles share: a claim to one coroutine's result.
 pub(super) struct JoinInner<T> {
@@ -58,10 +60,11 @@ impl<T> JoinInner<T> {
 
     pub(super) fn join(self, cancel: Cancel) -> Result<T> {
         let header = self.coroutine().header();
+        self.forget_task();
         while !header.status.is_complete() {
             let outcome = park::park(WaitReason::Join, None, cancel, |ticket| {
                 // SAFETY: no ticket is published, so the cell is the joiner's.
-                unsafe { *header.joiner.get() = Some(ticket) };
+                unsafe { *header.joiner.get() = Some(Joiner::Wait(ticket)) };
                 header.status.publish_joiner()
             });
             if header.status.is_complete() && outcome == Outcome::Woken {
@@ -85,6 +88,36 @@ impl<T> JoinInner<T> {
         result
     }
 
+    /// Takes the waker of a task back that has polled the handle.
+    fn forget_task(&self) {
+        let header = self.coroutine().header();
+        if header.status.has_joiner() && header.status.retract_joiner() {
+            // SAFETY: what was published has been taken back, so the cell is the handle's.
+            drop(unsafe { (*header.joiner.get()).take() });
+        }
+    }
+
+    /// The result, or else the task is woken when it is there.
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        let header = self.coroutine().header();
+        if !header.status.is_complete() {
+            self.forget_task();
+            let waker = cx.waker().clone();
+            if !header.status.is_complete() {
+                // SAFETY: nothing is published: the handle had nothing else to publish than what it
+                // has taken back, and the completer looks only at what is published.
+                unsafe { *header.joiner.get() = Some(Joiner::Task(waker)) };
+                if header.status.publish_joiner() {
+                    return Poll::Pending;
+                }
+                // SAFETY: as above. Nobody would take it out: a late reference frees memory only.
+                drop(unsafe { (*header.joiner.get()).take() });
+            }
+        }
+        let result = self.take();
+        Poll::Ready(result.expect("a join handle was polled after it had given its result"))
+    }
+
     /// The result of a completed coroutine, the first time.
     fn take(&self) -> Option<Result<T>> {
         // SAFETY: the handle was made for this `T`; it still has its interest, and the coroutine
@@ -96,6 +129,7 @@ impl<T> JoinInner<T> {
 impl<T> Drop for JoinInner<T> {
     fn drop(&mut self) {
         let header = self.coroutine().header();
+        self.forget_task();
         if header.status.release_interest() == Released::BeforeCompletion {
             return;
         }
@@ -174,6 +208,36 @@ impl<T> JoinHandle<T> {
     /// ```
     pub fn cancel_handle(&self) -> CancelHandle {
         self.0.cancel_handle()
+    }
+}
+
+/// A handle can be awaited, and polled by any executor.
+///
+/// # Panics
+///
+/// If it is polled again after it has given its result.
+///
+/// # Examples
+///
+/// ```
+/// use std::pin::pin;
+/// use std::task::{Context, Poll, Waker};
+///
+/// let mut handle = pin!(pirn::spawn(|| 6 * 7));
+/// let mut cx = Context::from_waker(Waker::noop());
+/// let answer = loop {
+///     match handle.as_mut().poll(&mut cx) {
+///         Poll::Ready(answer) => break answer,
+///         Poll::Pending => pirn::thread::yield_now(),
+///     }
+/// };
+/// assert_eq!(answer.unwrap(), 42);
+/// ```
+impl<T> Future for JoinHandle<T> {
+    type Output = Result<T>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<T>> {
+        self.0.poll(cx)
     }
 }
 
