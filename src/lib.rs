@@ -75,6 +75,8 @@ mod stack;
 #[cfg(not(loom))]
 pub mod sync;
 #[cfg(not(loom))]
+pub mod task;
+#[cfg(not(loom))]
 pub mod thread;
 #[cfg(not(loom))]
 pub mod time;

@@ -341,6 +341,14 @@ impl CancelHandle {
         CancelOutcome::of(&self.coroutine)
     }
 
+    /// Cancels all of them, at the price of one.
+    pub fn cancel_all(handles: &[CancelHandle]) {
+        if !cfg!(panic = "abort") {
+            let coroutines: Vec<_> = handles.iter().map(|one| one.coroutine.clone()).collect();
+            sched::cancel_all(&coroutines);
+        }
+    }
+
     /// Whether the coroutine's body has ended.
     pub fn is_finished(&self) -> bool {
         self.coroutine.header().status.is_complete()

@@ -4,6 +4,7 @@
 //! speaks of the calling thread. They can be called from plain OS threads too, and block those.
 
 mod builder;
+mod exit;
 mod handle;
 mod join;
 mod local;
@@ -12,34 +13,20 @@ mod wait;
 
 pub use crate::coroutine::{Cancelled, Exited};
 pub use builder::{Builder, Placement, spawn, spawn_local};
+pub use exit::{exit, on_exit};
 pub use handle::{Thread, ThreadId, current};
 pub use join::{CancelHandle, CancelOutcome, JoinHandle, LocalJoinHandle};
 pub use local::{AccessError, LocalKey};
+pub(crate) use scope::run as run_scope;
 pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use std::thread::{Result, available_parallelism, panicking};
 pub use wait::{park, park_timeout, sleep, sleep_until, yield_now};
 
-use crate::coroutine;
 use crate::park::Cancel;
 use crate::sched::{self, Shared, Spawn};
 use join::JoinInner;
 use std::panic::{Location, resume_unwind};
 use std::sync::Arc;
-
-/// Ends the calling coroutine, as Go's `runtime.Goexit` does: its destructors run, nothing else of
-/// it does, and no panic is reported. Its `join` returns an error that holds [`Exited`].
-///
-/// On a plain OS thread it ends that thread in the same way.
-///
-/// # Examples
-///
-/// ```
-/// let worker = pirn::spawn(|| pirn::thread::exit());
-/// assert!(worker.join().unwrap_err().is::<pirn::thread::Exited>());
-/// ```
-pub fn exit() -> ! {
-    coroutine::unwind_exited()
-}
 
 /// Runs `f` as a coroutine of `shared` and waits for its end, whatever happens.
 #[track_caller]

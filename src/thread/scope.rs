@@ -56,21 +56,11 @@ pub fn scope<'env, F, T>(f: F) -> T
 where
     F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
 {
-    let scope = Scope {
-        count: Arc::default(),
-        main_thread: current(),
-        env: PhantomData,
-        scope: PhantomData,
-    };
-    let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
-    if result.as_ref().is_err_and(|payload| is_cancellation(&**payload)) {
-        scope.count.cancel();
-    }
-    scope.count.wait();
+    let (result, failure) = run(f);
     match result {
         Err(panic) => resume_unwind(panic),
         Ok(value) => {
-            if let Some(failure) = scope.count.failure() {
+            if let Some(failure) = failure {
                 // Children that were cancelled with their parent are no reason to panic; least of
                 // all in a destructor, where it would end the process.
                 let cancelled_too = unwind_if_cancelled();
@@ -83,8 +73,28 @@ where
     }
 }
 
+/// Runs `f` with a scope, and waits for what was spawned in it: what has become of `f`, and the worst
+/// end of a child that nobody has joined.
+pub(crate) fn run<'env, F, T>(f: F) -> (Result<T>, Option<Failure>)
+where
+    F: for<'scope> FnOnce(&'scope Scope<'scope, 'env>) -> T,
+{
+    let scope = Scope {
+        count: Arc::default(),
+        main_thread: current(),
+        env: PhantomData,
+        scope: PhantomData,
+    };
+    let result = catch_unwind(AssertUnwindSafe(|| f(&scope)));
+    if result.as_ref().is_err_and(|payload| is_cancellation(&**payload)) {
+        scope.count.cancel();
+    }
+    scope.count.wait();
+    (result, scope.count.failure())
+}
+
 impl<'scope> Scope<'scope, '_> {
-    pub(super) fn count(&self) -> &Arc<ScopeCount> {
+    pub(crate) fn count(&self) -> &Arc<ScopeCount> {
         &self.count
     }
 

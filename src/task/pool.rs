@@ -1,0 +1,301 @@
+//! No more than so many at a time.
+
+use crate::sync::{OwnedSemaphorePermit, Semaphore};
+use crate::task::handles::AsCompleted;
+use crate::thread::{self, JoinHandle};
+use std::fmt;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+
+/// Runs no more than so many coroutines at a time: gevent's `Pool`.
+///
+/// A spawn waits while the pool is full. Clones are the same pool. Dropping it leaves its coroutines
+/// to themselves.
+///
+/// # Examples
+///
+/// ```
+/// use pirn::task::Pool;
+///
+/// let pool = Pool::new(2);
+/// let handles: Vec<_> = (0..5).map(|n| pool.spawn(move || 10 * n)).collect();
+/// pool.join();
+/// assert!(handles.iter().all(|handle| handle.is_finished()));
+/// ```
+#[derive(Clone)]
+pub struct Pool {
+    slots: Arc<Semaphore>,
+    size: usize,
+}
+
+impl Pool {
+    /// A pool for `size` coroutines.
+    ///
+    /// # Panics
+    ///
+    /// If `size` is zero, or more than [`Semaphore::MAX_PERMITS`] or `u32::MAX`.
+    #[must_use]
+    #[track_caller]
+    pub fn new(size: usize) -> Pool {
+        assert!(size > 0, "a pool for nobody");
+        assert!(u32::try_from(size).is_ok(), "a pool for more than u32::MAX");
+        Pool { slots: Arc::new(Semaphore::new(size)), size }
+    }
+
+    /// How many may run.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// How many more could be spawned now without waiting.
+    pub fn free(&self) -> usize {
+        self.slots.available_permits()
+    }
+
+    /// Waits for a place, and spawns.
+    ///
+    /// # Panics
+    ///
+    /// If no coroutine can be spawned.
+    #[track_caller]
+    pub fn spawn<F, T>(&self, f: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        start(self.slots.clone().acquire_owned().expect("nobody closes it"), f)
+    }
+
+    /// Spawns if there is a place.
+    ///
+    /// # Errors
+    ///
+    /// Gives `f` back if there is none.
+    ///
+    /// # Panics
+    ///
+    /// If no coroutine can be spawned.
+    #[track_caller]
+    pub fn try_spawn<F, T>(&self, f: F) -> Result<JoinHandle<T>, F>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        match self.slots.clone().try_acquire_owned() {
+            Ok(slot) => Ok(start(slot, f)),
+            Err(_full) => Err(f),
+        }
+    }
+
+    /// Waits until the pool is empty. What others spawn meanwhile waits until then.
+    pub fn join(&self) {
+        let size = u32::try_from(self.size).expect("checked when it was made");
+        drop(self.slots.acquire_many(size).expect("nobody closes it"));
+    }
+
+    /// Calls `f` with each of the items, as many at a time as there are places, and returns what
+    /// comes of them, in the order of the items.
+    ///
+    /// # Panics
+    ///
+    /// With the first panic of a call, when those that run have been cancelled and have ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let squares = pirn::task::Pool::new(3).map(1..=4, |n| n * n);
+    /// assert_eq!(squares, [1, 4, 9, 16]);
+    /// ```
+    pub fn map<I, F, T>(&self, items: I, f: F) -> Vec<T>
+    where
+        I: IntoIterator,
+        I::Item: Send + 'static,
+        F: Fn(I::Item) -> T + Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        let mut numbered = Vec::new();
+        let mut calls = self.imap_unordered(items, f);
+        while let Some(one) = calls.next_numbered() {
+            numbered.push(one);
+        }
+        numbered.sort_by_key(|&(number, _)| number);
+        numbered.into_iter().map(|(_, value)| value).collect()
+    }
+
+    /// Calls `f` with each of the items, as many at a time as there are places, and yields what comes
+    /// of them as it comes. Items are taken as places become free while somebody asks for the next
+    /// result.
+    ///
+    /// Dropping the iterator cancels the calls that run, and waits for them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let pool = pirn::task::Pool::new(3);
+    /// let sum: u32 = pool.imap_unordered(1..=4, |n| n * n).sum();
+    /// assert_eq!(sum, 30);
+    /// ```
+    pub fn imap_unordered<I, F, T>(&self, items: I, f: F) -> ImapUnordered<I::IntoIter, F, T>
+    where
+        I: IntoIterator,
+        I::Item: Send + 'static,
+        F: Fn(I::Item) -> T + Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        ImapUnordered {
+            pool: self.clone(),
+            items: items.into_iter().fuse(),
+            f: Arc::new(f),
+            next: 0,
+            running: AsCompleted::new(),
+        }
+    }
+}
+
+/// Spawns into a place.
+#[track_caller]
+fn start<F, T>(slot: OwnedSemaphorePermit, f: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let run = move || {
+        let _slot = slot;
+        f()
+    };
+    thread::Builder::new().spawn(run).expect("failed to spawn coroutine")
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("size", &self.size).field("free", &self.free()).finish()
+    }
+}
+
+/// The results of calls as they come; of [`Pool::imap_unordered`].
+pub struct ImapUnordered<I, F, T> {
+    pool: Pool,
+    items: std::iter::Fuse<I>,
+    f: Arc<F>,
+    next: usize,
+    running: AsCompleted<T>,
+}
+
+impl<I, F, T> ImapUnordered<I, F, T>
+where
+    I: Iterator,
+    I::Item: Send + 'static,
+    F: Fn(I::Item) -> T + Send + Sync + 'static,
+    T: Send + 'static,
+{
+    /// The next result, with the number of its item.
+    fn next_numbered(&mut self) -> Option<(usize, T)> {
+        // Results that nobody has asked for take up a place, too.
+        while self.running.len() < self.pool.size {
+            // A place is taken before an item is: one that comes late blocks nobody else's.
+            let slots = &self.pool.slots;
+            let slot = if self.running.len() == 0 {
+                // Others may use the pool as well.
+                slots.clone().acquire_owned().ok()
+            } else {
+                slots.clone().try_acquire_owned().ok()
+            };
+            let Some(slot) = slot else { break };
+            let Some(item) = self.items.next() else { break };
+            let f = self.f.clone();
+            self.running.add(self.next, start(slot, move || f(item)));
+            self.next += 1;
+        }
+        let (number, result) = self.running.next()?;
+        match result {
+            Ok(value) => Some((number, value)),
+            Err(payload) => {
+                self.end();
+                resume_unwind(payload)
+            }
+        }
+    }
+}
+
+impl<I, F, T> ImapUnordered<I, F, T> {
+    /// Cancels what runs, and waits for it.
+    fn end(&mut self) {
+        let running: Vec<_> = self.running.take_waiting().collect();
+        let handles: Vec<_> = running.iter().map(JoinHandle::cancel_handle).collect();
+        thread::CancelHandle::cancel_all(&handles);
+        crate::shield(|| running.into_iter().for_each(|handle| drop(handle.join())));
+    }
+}
+
+impl<I, F, T> Iterator for ImapUnordered<I, F, T>
+where
+    I: Iterator,
+    I::Item: Send + 'static,
+    F: Fn(I::Item) -> T + Send + Sync + 'static,
+    T: Send + 'static,
+{
+    type Item = T;
+
+    fn next(&mut self) -> Option<T> {
+        self.next_numbered().map(|(_, value)| value)
+    }
+}
+
+impl<I, F, T> Drop for ImapUnordered<I, F, T> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl<I, F, T> fmt::Debug for ImapUnordered<I, F, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImapUnordered")
+            .field("pool", &self.pool)
+            .field("running", &self.running)
+            .finish_non_exhaustive()
+    }
+}
+
+/// [`Pool::map`], in a pool of its own.
+///
+/// # Panics
+///
+/// As that, and if `size` is zero.
+///
+/// # Examples
+///
+/// ```
+/// assert_eq!(pirn::task::map(2, ["a", "bb"], str::len), [1, 2]);
+/// ```
+pub fn map<I, F, T>(size: usize, items: I, f: F) -> Vec<T>
+where
+    I: IntoIterator,
+    I::Item: Send + 'static,
+    F: Fn(I::Item) -> T + Send + Sync + 'static,
+    T: Send + 'static,
+{
+    Pool::new(size).map(items, f)
+}
+
+/// [`Pool::imap_unordered`], in a pool of its own.
+///
+/// # Panics
+///
+/// If `size` is zero.
+///
+/// # Examples
+///
+/// ```
+/// let mut lengths: Vec<_> = pirn::task::imap_unordered(2, ["a", "bb"], str::len).collect();
+/// lengths.sort();
+/// assert_eq!(lengths, [1, 2]);
+/// ```
+pub fn imap_unordered<I, F, T>(size: usize, items: I, f: F) -> ImapUnordered<I::IntoIter, F, T>
+where
+    I: IntoIterator,
+    I::Item: Send + 'static,
+    F: Fn(I::Item) -> T + Send + Sync + 'static,
+    T: Send + 'static,
+{
+    Pool::new(size).imap_unordered(items, f)
+}

@@ -1,0 +1,125 @@
+//! `task::try_scope`: members that borrow, and the first failure.
+
+use pirn::task::try_scope;
+use pirn::{Builder, thread};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+fn everywhere(test: fn()) {
+    test();
+    for workers in [1, 2] {
+        Builder::new().workers(workers).build().unwrap().run(test);
+    }
+}
+
+#[test]
+fn members_borrow_and_succeed() {
+    everywhere(|| {
+        let sum = AtomicUsize::new(0);
+        let result = try_scope(|scope| {
+            for n in 0..10 {
+                let (sum, again) = (&sum, scope.clone());
+                scope.spawn(move || {
+                    again.spawn(move || {
+                        sum.fetch_add(n, Ordering::SeqCst);
+                        Ok(())
+                    });
+                    Ok::<_, ()>(())
+                });
+            }
+            Ok(5)
+        });
+        assert_eq!(result, Ok(5));
+        assert_eq!(sum.into_inner(), 45);
+    });
+}
+
+#[test]
+fn the_first_failure_ends_members_and_body() {
+    everywhere(|| {
+        let ended = AtomicUsize::new(0);
+        struct Ends<'a>(&'a AtomicUsize);
+        impl Drop for Ends<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        let result = try_scope::<_, (), _>(|scope| {
+            for _ in 0..5 {
+                let ends = Ends(&ended);
+                scope.spawn(move || {
+                    let _ends = ends;
+                    loop {
+                        thread::park();
+                    }
+                });
+            }
+            scope.spawn(|| Err("first"));
+            let _ends = Ends(&ended);
+            loop {
+                thread::park();
+            }
+        });
+        assert_eq!(result, Err("first"));
+        assert_eq!(ended.into_inner(), 6);
+    });
+}
+
+#[test]
+fn the_bodys_own_failure_ends_the_members() {
+    everywhere(|| {
+        let result = try_scope::<_, (), _>(|scope| {
+            scope.spawn(|| {
+                loop {
+                    thread::park();
+                }
+            });
+            Err(1)
+        });
+        assert_eq!(result, Err(1));
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            try_scope::<_, (), ()>(|scope| {
+                scope.spawn(|| {
+                    loop {
+                        thread::park();
+                    }
+                });
+                std::panic::resume_unwind(Box::new(2_u8))
+            })
+        }));
+        assert_eq!(*caught.unwrap_err().downcast::<u8>().unwrap(), 2);
+    });
+}
+
+#[test]
+fn a_members_panic_comes_out() {
+    everywhere(|| {
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            try_scope::<_, (), ()>(|scope| {
+                scope.spawn(|| std::panic::resume_unwind(Box::new(3_u8)));
+                loop {
+                    thread::park();
+                }
+            })
+        }));
+        assert_eq!(*caught.unwrap_err().downcast::<u8>().unwrap(), 3);
+    });
+}
+
+#[test]
+fn a_timeout_around_ends_it_all() {
+    everywhere(|| {
+        let soon = std::time::Duration::from_millis(2);
+        let result = pirn::time::timeout(soon, || {
+            try_scope::<_, (), ()>(|scope| {
+                scope.spawn(|| {
+                    loop {
+                        thread::park();
+                    }
+                });
+                Ok(())
+            })
+        });
+        assert!(result.is_err());
+    });
+}
