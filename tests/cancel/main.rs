@@ -2,4 +2,5 @@
 
 mod kinds;
 mod nesting;
+mod stress;
 mod support;
