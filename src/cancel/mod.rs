@@ -1,11 +1,4 @@
-//! Cancellation: ending what waits.
-//!
-//! - [`JoinHandle::cancel`](crate::thread::JoinHandle::cancel) ends a coroutine;
-//! - [`CancelToken::run`] and [`time::timeout`](crate::time::timeout) end what runs in them;
-//! - [`shield`] keeps all of these off for a while.
-//!
-//! Each of them ends a *wait*, and nothing else: the coroutine unwinds from there, silently, up to
-//! what was cancelled. `docs/cancellation.md` has the rules.
+#![doc = include_str!("../../docs/cancellation.md")]
 
 mod token;
 

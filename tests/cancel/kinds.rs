@@ -273,15 +273,17 @@ fn a_cancelled_token_runs_nothing() {
 fn a_wait_for_blocking_work_ends_without_it() {
     let runtime = runtime(1);
     let (release, released) = std::sync::mpsc::channel::<()>();
+    let (begins, begun) = std::sync::mpsc::channel::<()>();
     let done = Drops::default();
     let guard = done.guard();
     let coroutine = runtime.spawn(move || {
         pirn::blocking(move || {
+            begins.send(()).unwrap();
             released.recv().unwrap();
             drop(guard);
         });
     });
-    std::thread::sleep(SHORT);
+    begun.recv().unwrap();
     coroutine.cancel();
     assert!(coroutine.join().unwrap_err().is::<pirn::Cancelled>());
     assert_eq!(done.get(), 0);
