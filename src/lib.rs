@@ -57,6 +57,8 @@ pub mod channel;
 #[cfg(not(loom))]
 mod coroutine;
 #[cfg(not(loom))]
+pub mod io;
+#[cfg(not(loom))]
 pub mod net;
 #[cfg(not(loom))]
 mod netpoller;
