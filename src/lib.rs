@@ -63,8 +63,12 @@ pub mod net;
 #[cfg(not(loom))]
 mod netpoller;
 #[cfg(not(loom))]
+pub mod os;
+#[cfg(not(loom))]
 mod park;
 mod primitive;
+#[cfg(not(loom))]
+pub mod process;
 mod protocol;
 #[cfg(not(loom))]
 mod runtime;

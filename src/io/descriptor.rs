@@ -98,6 +98,26 @@ impl Descriptor {
         })
     }
 
+    /// Reads from the one of two that has something first, and says from which.
+    pub(crate) fn read_either(
+        pair: [&Descriptor; 2],
+        buf: &mut [u8],
+    ) -> io::Result<(usize, usize)> {
+        let sources = pair.map(|descriptor| &descriptor.source);
+        Source::io_either(sources, Side::Read, WaitReason::Read, |at, fd| {
+            let bufs = &mut [IoSliceMut::new(buf)];
+            let count = match pair[at].description {
+                Description::Ours => sys::read(fd, bufs)?,
+                // To be asked first, on a plain thread too, where a read would wait for this one.
+                Description::Shared => {
+                    ready(fd, Side::Read)?;
+                    read_shared(fd, bufs)?
+                }
+            };
+            Ok(Done { value: (at, count), drained: false })
+        })
+    }
+
     pub(crate) fn write(&self, buf: &[u8]) -> io::Result<usize> {
         self.write_vectored(&[IoSlice::new(buf)])
     }

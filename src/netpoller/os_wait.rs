@@ -1,4 +1,4 @@
-//! How a plain OS thread waits for one descriptor: `poll(2)`.
+//! How a plain OS thread waits for descriptors: `poll(2)`.
 
 #![expect(unsafe_code, reason = "one call of poll(2)")]
 
@@ -9,10 +9,6 @@ use std::time::Instant;
 
 /// Waits until the descriptor is ready. `false`: the deadline came first.
 pub(super) fn wait(fd: BorrowedFd<'_>, side: Side, deadline: Option<Instant>) -> io::Result<bool> {
-    let events = match side {
-        Side::Read => libc::POLLIN,
-        Side::Write => libc::POLLOUT,
-    };
     loop {
         let timeout = match deadline {
             None => -1,
@@ -27,17 +23,36 @@ pub(super) fn wait(fd: BorrowedFd<'_>, side: Side, deadline: Option<Instant>) ->
                 i32::try_from(millis).unwrap_or(i32::MAX)
             }
         };
-        let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
-        // SAFETY: one valid entry, and the count says so.
-        match unsafe { libc::poll(&raw mut entry, 1, timeout) } {
-            0 => continue,
-            1.. => return Ok(true),
-            _ => {
-                let error = io::Error::last_os_error();
-                if error.kind() != io::ErrorKind::Interrupted {
-                    return Err(error);
-                }
-            }
+        if poll([fd], side, timeout)? {
+            return Ok(true);
+        }
+    }
+}
+
+/// Waits until one of two descriptors is ready.
+pub(super) fn wait_for_either(fds: [BorrowedFd<'_>; 2], side: Side) -> io::Result<()> {
+    while !poll(fds, side, -1)? {}
+    Ok(())
+}
+
+/// Whether one of them is ready within so many milliseconds; less, if a signal comes.
+fn poll<const N: usize>(
+    fds: [BorrowedFd<'_>; N],
+    side: Side,
+    timeout: libc::c_int,
+) -> io::Result<bool> {
+    let events = match side {
+        Side::Read => libc::POLLIN,
+        Side::Write => libc::POLLOUT,
+    };
+    let mut entries = fds.map(|fd| libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 });
+    // SAFETY: that many valid entries.
+    match unsafe { libc::poll(entries.as_mut_ptr(), N as libc::nfds_t, timeout) } {
+        0 => Ok(false),
+        1.. => Ok(true),
+        _ => {
+            let error = io::Error::last_os_error();
+            if error.kind() == io::ErrorKind::Interrupted { Ok(false) } else { Err(error) }
         }
     }
 }
