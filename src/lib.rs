@@ -75,6 +75,8 @@ mod runtime;
 #[cfg(not(loom))]
 mod sched;
 #[cfg(not(loom))]
+pub mod signal;
+#[cfg(not(loom))]
 mod stack;
 #[cfg(not(loom))]
 pub mod sync;

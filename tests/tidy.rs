@@ -72,6 +72,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "src/sched/ready.rs",
     "src/sched/sysmon.rs",
     "src/sched/thread_state/linux.rs",
+    "src/signal/sys.rs",
     "src/stack/altstack.rs",
     "src/stack/guard.rs",
     "src/stack/handle.rs",

@@ -17,6 +17,7 @@ pub(crate) enum WaitReason {
     Connect,
     Lookup,
     Process,
+    Signal,
     Blocking,
     /// A receive that only time ends.
     Clock,
@@ -51,6 +52,7 @@ impl WaitReason {
             WaitReason::Connect => ("connect", None),
             WaitReason::Lookup => ("name lookup", None),
             WaitReason::Process => ("child process", None),
+            WaitReason::Signal => ("signal", None),
             WaitReason::Blocking => ("blocking work", None),
             WaitReason::Clock => ("channel of the clock", None),
             WaitReason::Select(_) => ("select", None),
