@@ -3,3 +3,5 @@
 mod children;
 mod std_parity;
 mod support;
+#[cfg(target_os = "linux")]
+mod without_pidfd;
