@@ -167,13 +167,11 @@ fn a_storm_of_one_kind_hides_no_other() {
             .map(|_| {
                 let (going, started) = (going.clone(), started.clone());
                 std::thread::spawn(move || {
+                    (0..100).for_each(|_| send(storm));
                     started.wait();
-                    let mut sent = 0_u64;
                     while going.load(Ordering::Relaxed) {
                         send(storm);
-                        sent += 1;
                     }
-                    sent
                 })
             })
             .collect();
@@ -185,7 +183,7 @@ fn a_storm_of_one_kind_hides_no_other() {
         }
         going.store(false, Ordering::Relaxed);
         for storm in storms {
-            assert!(storm.join().unwrap() > 0);
+            storm.join().unwrap();
         }
     });
 }
