@@ -313,59 +313,6 @@ fn what_cannot_be_listened_for_is_refused() {
 }
 
 #[test]
-#[expect(unsafe_code, reason = "sigaction")]
-fn handlers_run_on_the_alternate_stack() {
-    let kind = own_kind();
-    let _signals = Signals::new([kind]).unwrap();
-    // SAFETY: asks for the action; zeros are values of it.
-    let action = unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        assert_eq!(libc::sigaction(kind.as_raw_value(), std::ptr::null(), &raw mut action), 0);
-        action
-    };
-    assert_ne!(action.sa_flags & libc::SA_ONSTACK, 0);
-    assert_ne!(action.sa_flags & libc::SA_RESTART, 0);
-}
-
-#[test]
-fn a_full_stack_has_no_need_to_take_a_signal() {
-    /// Goes down until this much of the stack is left, and takes a signal there.
-    fn descend(until: usize, kind: SignalKind) -> u8 {
-        let frame = [1_u8; 256];
-        let here = std::hint::black_box(&frame).as_ptr() as usize;
-        if here > until {
-            return std::hint::black_box(&frame)[3].wrapping_add(descend(until, kind));
-        }
-        send_to_this_thread(kind);
-        frame[0]
-    }
-
-    #[expect(unsafe_code, reason = "raise")]
-    fn send_to_this_thread(kind: SignalKind) {
-        // SAFETY: somebody listens for it.
-        assert_eq!(unsafe { libc::raise(kind.as_raw_value()) }, 0);
-    }
-
-    const SIZE: usize = 64 * 1024;
-    /// What is no stack at its end.
-    const GUARD: usize = 16 * 1024;
-    const ROOM: usize = 3 * 1024;
-    guarded(|| {
-        let kind = own_kind();
-        let signals = Signals::new([kind]).unwrap();
-        let builder = pirn::thread::Builder::new().stack_size(SIZE);
-        let deep = builder.spawn(move || {
-            let base = 0_u8;
-            // Enough for the call, and less than what the system and the handler need.
-            let until = std::hint::black_box(&raw const base) as usize - (SIZE - GUARD) + ROOM;
-            descend(until, kind)
-        });
-        deep.unwrap().join().unwrap();
-        assert_eq!(signals.recv().unwrap(), kind);
-    });
-}
-
-#[test]
 fn a_listener_leaves_nothing_behind() {
     let kind = own_kind();
     let descriptor = |signals: &Signals| {
@@ -436,6 +383,34 @@ fn ctrl_c_is_received_and_does_not_end_the_process_any_more() {
             assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGINT));
         }),
     }
+}
+
+#[test]
+fn signals_that_come_while_the_process_exits_do_no_harm() {
+    const TEST: &str = "signals_that_come_while_the_process_exits_do_no_harm";
+    if std::env::var_os("PIRN_TEST_ROLE").is_some() {
+        let signals = Signals::new([SignalKind::interrupt()]).unwrap();
+        let coroutine = pirn::spawn(move || {
+            signals.recv().unwrap();
+            pirn::process::exit(7);
+        });
+        say("ready");
+        coroutine.join().unwrap();
+    }
+    guarded(|| {
+        for _ in 0..50 {
+            let mut child = role(TEST, "exit").stdout(Stdio::piped()).spawn().unwrap();
+            let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+            assert!(lines.any(|line| line.unwrap() == "ready"));
+            let status = loop {
+                child.send_signal(libc::SIGINT).unwrap();
+                if let Some(status) = child.try_wait().unwrap() {
+                    break status;
+                }
+            };
+            assert_eq!(status.code(), Some(7), "{status}");
+        }
+    });
 }
 
 #[test]

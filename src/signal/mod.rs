@@ -38,13 +38,18 @@
 //!
 //! The handler, which is [`signal-hook-registry`]'s, sets a bit for each listener and writes a byte
 //! to a socket of its own. Who listens waits for that socket as for any other descriptor. So there
-//! is no thread for signals, and a runtime's end concerns nobody else. The handler runs on the
-//! alternate stack of the thread that the system picks, and so needs nothing of a coroutine's.
+//! is no thread for signals, and a runtime's end concerns nobody else.
+//!
+//! A handler runs on the stack of the thread that the system picks. That is the main thread, as long
+//! as it is there and does not block the signal. Only a signal that is sent to a worker's thread
+//! needs a coroutine's stack: some 5 KiB of it.
 //!
 //! Rejected: one thread that reads a pipe and passes signals on, since it is one more thread and one
 //! more switch for each signal; one pipe for all listeners, since somebody would have to read it for
 //! the others, and a runtime that ends might be that one; `signalfd`, which wants the signal blocked
-//! in each thread of the process, and has children inherit that.
+//! in each thread of the process, and has children inherit that; handlers on the threads' alternate
+//! stacks, since `std::process::exit` in a coroutine unmaps that of the main thread, where the next
+//! signal would be a fault (rust-lang/rust#111272).
 //!
 //! [`signal-hook-registry`]: https://docs.rs/signal-hook-registry
 

@@ -75,30 +75,5 @@ pub(super) fn register(signal: c_int, bell: Arc<Bell>) -> io::Result<SigId> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
     }
     // SAFETY: the closure does what may be done in a signal handler: atomic operations and `send`.
-    let id = unsafe { signal_hook_registry::register(signal, move || bell.raise(signal)) }?;
-    use_alternate_stack(signal)?;
-    Ok(id)
-}
-
-/// Has the handler of a signal run on the alternate stack of its thread, and one at a time. Each
-/// worker has such a stack, and a coroutine's may have no room left for a handler. Those that std
-/// gives to threads are small: two handlers, one in the other, are too much for them.
-fn use_alternate_stack(signal: c_int) -> io::Result<()> {
-    // SAFETY: a structure of numbers and pointers, for which zeros are values.
-    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    // SAFETY: asks for the action, which is written to a structure of ours.
-    if unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut action) } == -1 {
-        return Err(io::Error::last_os_error());
-    }
-    if action.sa_flags & libc::SA_ONSTACK != 0 {
-        return Ok(());
-    }
-    action.sa_flags |= libc::SA_ONSTACK;
-    // SAFETY: the set is a part of a structure of ours.
-    unsafe { libc::sigfillset(&raw mut action.sa_mask) };
-    // SAFETY: the handler is the one that was installed, whose code does not care about its stack.
-    if unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) } == -1 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(())
+    unsafe { signal_hook_registry::register(signal, move || bell.raise(signal)) }
 }
