@@ -59,17 +59,25 @@ pub mod channel;
 #[cfg(not(loom))]
 mod coroutine;
 #[cfg(not(loom))]
+pub mod io;
+#[cfg(not(loom))]
 pub mod net;
 #[cfg(not(loom))]
 mod netpoller;
 #[cfg(not(loom))]
+pub mod os;
+#[cfg(not(loom))]
 mod park;
 mod primitive;
+#[cfg(not(loom))]
+pub mod process;
 mod protocol;
 #[cfg(not(loom))]
 mod runtime;
 #[cfg(not(loom))]
 mod sched;
+#[cfg(not(loom))]
+pub mod signal;
 #[cfg(not(loom))]
 mod stack;
 #[cfg(not(loom))]

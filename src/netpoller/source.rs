@@ -7,6 +7,7 @@ use crate::netpoller::driver::claim;
 use crate::netpoller::os_wait;
 use crate::netpoller::slot::{self, Slot};
 use crate::park::{self, Cancel, Outcome, Ticket, WaitReason};
+use crate::protocol::readiness::{Direction, Seen};
 use crate::sched;
 use crate::util::wait_list::Node;
 use std::io;
@@ -129,16 +130,88 @@ impl Source {
         }
     }
 
+    /// Calls `op` for each of two, by its number, until for one of them it does not block any more,
+    /// and waits for both in between.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Source::io`], without a deadline.
+    pub(crate) fn io_either<T>(
+        pair: [&Source; 2],
+        side: Side,
+        reason: WaitReason,
+        mut op: impl FnMut(usize, BorrowedFd<'_>) -> io::Result<Done<T>>,
+    ) -> io::Result<T> {
+        let directions = pair.map(|source| source.slot.direction(side));
+        'again: loop {
+            let mut seen = directions.map(Direction::seen);
+            for at in 0..pair.len() {
+                seen[at] = directions[at].seen();
+                let tried = op(at, pair[at].as_fd());
+                match tried {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => continue 'again,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    tried => {
+                        // The edge that has woken this one may have been the other's.
+                        directions.iter().for_each(|direction| drop(direction.pass(claim)));
+                        sched::cooperate();
+                        return tried.map(|done| done.value);
+                    }
+                }
+            }
+            Source::wait_for_either(pair, side, reason, seen)?;
+        }
+    }
+
+    /// Waits for an edge of either that came after what was seen there.
+    fn wait_for_either(
+        pair: [&Source; 2],
+        side: Side,
+        reason: WaitReason,
+        seen: [Seen; 2],
+    ) -> io::Result<()> {
+        if !sched::in_coroutine() {
+            return os_wait::wait(pair.iter().map(|one| one.as_fd()), side, None).map(drop);
+        }
+        for source in pair {
+            source.slot.register(source.as_fd())?;
+            source.slot.rearm(source.as_fd(), side)?;
+        }
+        let directions = pair.map(|source| source.slot.direction(side));
+        let mut nodes: [Option<Node<Ticket>>; 2] = [None, None];
+        let outcome = park::park(reason, None, Cancel::Deliver, |ticket| {
+            for ((direction, seen), node) in directions.iter().zip(seen).zip(&mut nodes) {
+                // With an edge there, no need to wait; whoever claims this wait meanwhile ends it.
+                let Some(queue) = direction.lock_if_current(seen) else { return false };
+                let node = NonNull::from(node.insert(Node::new(ticket)));
+                // SAFETY: the node is in the frame of this wait, and leaves the queue below unless
+                // an edge has taken it off.
+                unsafe { queue.join(node) };
+            }
+            true
+        });
+        for (direction, node) in directions.iter().zip(&mut nodes) {
+            if let Some(node) = node {
+                // SAFETY: the node is alive, and if it is in a queue, it is in this one.
+                unsafe { direction.remove(NonNull::from(node)) };
+            }
+        }
+        if outcome == Outcome::Cancelled {
+            unwind_cancelled();
+        }
+        Ok(())
+    }
+
     /// Waits for an edge that came after `seen`. `false`: the deadline came first.
     fn wait(
         &self,
         side: Side,
         reason: WaitReason,
         deadline: Option<Instant>,
-        seen: crate::protocol::readiness::Seen,
+        seen: Seen,
     ) -> io::Result<bool> {
         if !sched::in_coroutine() {
-            return os_wait::wait(self.as_fd(), side, deadline);
+            return os_wait::wait(std::iter::once(self.as_fd()), side, deadline);
         }
         self.slot.register(self.as_fd())?;
         self.slot.rearm(self.as_fd(), side)?;

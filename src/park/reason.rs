@@ -16,6 +16,8 @@ pub(crate) enum WaitReason {
     Accept,
     Connect,
     Lookup,
+    Process,
+    Signal,
     Blocking,
     /// A receive that only time ends.
     Clock,
@@ -49,6 +51,8 @@ impl WaitReason {
             WaitReason::Accept => ("accept", None),
             WaitReason::Connect => ("connect", None),
             WaitReason::Lookup => ("name lookup", None),
+            WaitReason::Process => ("child process", None),
+            WaitReason::Signal => ("signal", None),
             WaitReason::Blocking => ("blocking work", None),
             WaitReason::Clock => ("channel of the clock", None),
             WaitReason::Select(_) => ("select", None),

@@ -22,6 +22,7 @@
 //! | [`raw_semaphore`] | permits, handed over first come, first served | who releases; waiters |
 //! | [`raw_gate`] | who passes and who waits, for events and notifications | who opens it; waiters |
 //! | [`readiness`] | edges of a descriptor against those who wait for them | pollers; waiters |
+//! | [`pending`] | signals that have come, and when to ring for them | handlers; listeners |
 //! | [`short_lock`] | a lock for a few dozen instructions | whoever uses what it guards |
 //! | [`channel`] | messages, meetings, selection | senders; receivers |
 
@@ -32,6 +33,7 @@ pub(crate) mod doorbell;
 pub(crate) mod idle;
 pub(crate) mod inbox;
 pub(crate) mod park_word;
+pub(crate) mod pending;
 pub(crate) mod raw_barrier;
 pub(crate) mod raw_condvar;
 pub(crate) mod raw_gate;

@@ -1,0 +1,169 @@
+//! The system calls on descriptors of any kind.
+
+#![expect(unsafe_code, reason = "read, write and their kin")]
+
+use crate::netpoller::Side;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+/// Buffers in one call, as in std. More make it fail.
+const MAX_BUFFERS: usize = 1024;
+
+/// How many of `buffers` one call takes.
+fn usable(buffers: usize) -> libc::c_int {
+    buffers.min(MAX_BUFFERS) as libc::c_int
+}
+
+fn count(result: isize) -> io::Result<usize> {
+    usize::try_from(result).map_err(|_negative| io::Error::last_os_error())
+}
+
+fn done(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+pub(super) fn read(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    // SAFETY:
+    // - The descriptor is open.
+    // - There are that many buffers, which may be written to: `IoSliceMut` is promised to be laid
+    //   out like `iovec`.
+    count(unsafe { libc::readv(fd.as_raw_fd(), bufs.as_mut_ptr().cast(), usable(bufs.len())) })
+}
+
+pub(super) fn write(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+    // SAFETY:
+    // - The descriptor is open.
+    // - There are that many buffers, which are only read: `IoSlice` is promised to be laid out
+    //   like `iovec`.
+    count(unsafe { libc::writev(fd.as_raw_fd(), bufs.as_ptr().cast(), usable(bufs.len())) })
+}
+
+/// Reads what is there, whatever the description's flags say.
+///
+/// # Errors
+///
+/// `WouldBlock` if there is nothing, or if this kind of descriptor cannot be asked that.
+#[cfg(target_os = "linux")]
+pub(super) fn read_now(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    let fd = fd.as_raw_fd();
+    // By number: not every libc has it. The offset -1 is the descriptor's own, in two halves.
+    // SAFETY: as for `read`; the rest are numbers.
+    would_block(count(unsafe {
+        libc::syscall(
+            libc::SYS_preadv2,
+            fd,
+            bufs.as_mut_ptr(),
+            usable(bufs.len()),
+            -1 as libc::c_long,
+            -1 as libc::c_long,
+            libc::RWF_NOWAIT,
+        ) as isize
+    }))
+}
+
+/// Writes what there is room for, whatever the description's flags say.
+///
+/// # Errors
+///
+/// `WouldBlock` if there is no room, or if this kind of descriptor cannot be asked that.
+#[cfg(target_os = "linux")]
+pub(super) fn write_now(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+    let fd = fd.as_raw_fd();
+    // SAFETY: as for `write`; the rest are numbers.
+    would_block(count(unsafe {
+        libc::syscall(
+            libc::SYS_pwritev2,
+            fd,
+            bufs.as_ptr(),
+            usable(bufs.len()),
+            -1 as libc::c_long,
+            -1 as libc::c_long,
+            libc::RWF_NOWAIT,
+        ) as isize
+    }))
+}
+
+/// `EOPNOTSUPP` comes from kinds of files that do not know the flag, `EINVAL` and `ENOSYS` from
+/// kernels, `EPERM` from filters of system calls.
+#[cfg(target_os = "linux")]
+fn would_block(result: io::Result<usize>) -> io::Result<usize> {
+    result.map_err(|error| match error.raw_os_error() {
+        Some(libc::EOPNOTSUPP | libc::EINVAL | libc::ENOSYS | libc::EPERM) => {
+            io::ErrorKind::WouldBlock.into()
+        }
+        _ => error,
+    })
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn read_now(_fd: BorrowedFd<'_>, _bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    Err(io::ErrorKind::WouldBlock.into())
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn write_now(_fd: BorrowedFd<'_>, _bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+    Err(io::ErrorKind::WouldBlock.into())
+}
+
+/// Whether the descriptor is ready at this moment; an error or a hang-up is readiness, too.
+///
+/// # Errors
+///
+/// What poll(2) says, and `EBADF` for a descriptor that is not open.
+pub(super) fn is_ready(fd: BorrowedFd<'_>, side: Side) -> io::Result<bool> {
+    let events = match side {
+        Side::Read => libc::POLLIN,
+        Side::Write => libc::POLLOUT,
+    };
+    let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
+    // SAFETY: one valid entry, and the count says so.
+    let ready = done(unsafe { libc::poll(&raw mut entry, 1, 0) })? > 0;
+    if entry.revents & libc::POLLNVAL != 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    Ok(ready)
+}
+
+/// Whether it is a file on a disk, which takes any write whole.
+pub(super) fn is_regular_file(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: a structure of numbers, for which zeros are values.
+    let mut stat: libc::stat = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is open, and the structure is of the right type.
+    let result = unsafe { libc::fstat(fd.as_raw_fd(), &raw mut stat) };
+    result == 0 && stat.st_mode & libc::S_IFMT == libc::S_IFREG
+}
+
+/// The flags of the open file description.
+pub(super) fn status_flags(fd: BorrowedFd<'_>) -> io::Result<libc::c_int> {
+    // SAFETY: the descriptor is open, and this takes no further argument.
+    done(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })
+}
+
+/// Sets or clears `O_NONBLOCK` of the open file description. Whether it was set.
+pub(super) fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> io::Result<bool> {
+    let flags = status_flags(fd)?;
+    let was_on = flags & libc::O_NONBLOCK != 0;
+    if was_on != on {
+        // SAFETY: the descriptor is open, and the argument is of the type that this wants.
+        done(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_SETFL, flags ^ libc::O_NONBLOCK) })?;
+    }
+    Ok(was_on)
+}
+
+/// Opens what the descriptor has open once more: a description of its own, which blocks.
+#[cfg(target_os = "linux")]
+pub(super) fn reopen(fd: BorrowedFd<'_>) -> Option<OwnedFd> {
+    let access = status_flags(fd).ok()? & libc::O_ACCMODE;
+    let path = format!("/proc/self/fd/{}", fd.as_raw_fd());
+    std::fs::OpenOptions::new()
+        .read(access != libc::O_WRONLY)
+        .write(access != libc::O_RDONLY)
+        .open(path)
+        .ok()
+        .map(OwnedFd::from)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(super) fn reopen(_fd: BorrowedFd<'_>) -> Option<OwnedFd> {
+    None
+}
