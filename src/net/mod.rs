@@ -32,15 +32,18 @@
 //! ```
 
 mod addr;
+mod builder;
 mod connect;
 mod fd;
 mod limits;
 mod listener;
+mod lookup;
 mod socket;
 mod sys;
 mod tcp;
 
-pub use addr::{ToSocketAddrs, lookup_host};
+pub use addr::{ToSocketAddrs, lookup_host, lookup_host_timeout};
+pub use builder::SocketBuilder;
 pub use listener::{Incoming, TcpListener};
 pub use std::net::{
     AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6,

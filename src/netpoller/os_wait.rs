@@ -1,4 +1,4 @@
-//! How a plain OS thread waits for one descriptor: `poll(2)`.
+//! How a plain OS thread waits for descriptors: `poll(2)`.
 
 #![expect(unsafe_code, reason = "one call of poll(2)")]
 
@@ -7,12 +7,19 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Instant;
 
-/// Waits until the descriptor is ready. `false`: the deadline came first.
-pub(super) fn wait(fd: BorrowedFd<'_>, side: Side, deadline: Option<Instant>) -> io::Result<bool> {
+/// Waits until one of the descriptors is ready. `false`: the deadline came first.
+pub(super) fn wait<'a>(
+    fds: impl Iterator<Item = BorrowedFd<'a>>,
+    side: Side,
+    deadline: Option<Instant>,
+) -> io::Result<bool> {
     let events = match side {
         Side::Read => libc::POLLIN,
         Side::Write => libc::POLLOUT,
     };
+    let entry = |fd: BorrowedFd<'_>| libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
+    let mut entries: Vec<_> = fds.map(entry).collect();
+    let count = libc::nfds_t::try_from(entries.len()).expect("fewer than there are descriptors");
     loop {
         let timeout = match deadline {
             None => -1,
@@ -27,9 +34,8 @@ pub(super) fn wait(fd: BorrowedFd<'_>, side: Side, deadline: Option<Instant>) ->
                 i32::try_from(millis).unwrap_or(i32::MAX)
             }
         };
-        let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
-        // SAFETY: one valid entry, and the count says so.
-        match unsafe { libc::poll(&raw mut entry, 1, timeout) } {
+        // SAFETY: the entries are valid, and as many as the count says.
+        match unsafe { libc::poll(entries.as_mut_ptr(), count, timeout) } {
             0 => continue,
             1.. => return Ok(true),
             _ => {
