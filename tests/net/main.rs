@@ -1,6 +1,8 @@
 //! TCP, in every combination of coroutines, runtimes and plain threads.
 
+mod builder;
 mod descriptors;
+mod race;
 mod resets;
 mod std_parity;
 mod support;
