@@ -270,9 +270,9 @@ impl SocketBuilder {
     /// [`reuse_port`](SocketBuilder::reuse_port).
     ///
     /// On Linux each of them gets its share of the connections, by chance: docs/servers.md says when
-    /// that is better than one listener for all. [`ServerBuilder::start_group`] serves a group.
+    /// that is better than one listener for all. [`Server::start_group`] serves a group.
     ///
-    /// [`ServerBuilder::start_group`]: crate::net::ServerBuilder::start_group
+    /// [`Server::start_group`]: crate::net::Server::start_group
     ///
     /// # Errors
     ///

@@ -156,15 +156,31 @@ impl TcpListener {
     /// What the system says. If it has run out of descriptors or memory, a few milliseconds pass
     /// before that is said, so that a loop which tries again leaves others the time to free some.
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let accepted = self.source.io(Side::Read, WaitReason::Accept, None, |fd| {
-            let (fd, peer) = sys::accept(&SockRef::from(&fd))?;
-            let stream = TcpStream::ours(Source::new(fd));
-            Ok(Done { value: (stream, peer), drained: false })
-        });
+        let accepted = self.accept_unless(|| false);
         if accepted.as_ref().is_err_and(is_exhaustion) && !self.source.is_user_nonblocking() {
             pause();
         }
-        accepted
+        accepted.map(|connection| connection.expect("it is never over"))
+    }
+
+    /// Waits for a connection, and says at once what the system says. `None`: it is over, as that
+    /// says, which is asked before each attempt.
+    pub(super) fn accept_unless(
+        &self,
+        is_over: impl Fn() -> bool,
+    ) -> io::Result<Option<(TcpStream, SocketAddr)>> {
+        self.source.io(Side::Read, WaitReason::Accept, None, |fd| {
+            if is_over() {
+                return Ok(Done { value: None, drained: false });
+            }
+            let (fd, peer) = sys::accept(&SockRef::from(&fd))?;
+            let stream = TcpStream::ours(Source::new(fd));
+            Ok(Done { value: Some((stream, peer)), drained: false })
+        })
+    }
+
+    pub(super) fn source(&self) -> &Arc<Source> {
+        &self.source
     }
 
     /// The connections, without end: what [`accept`](TcpListener::accept) gives, time after time.

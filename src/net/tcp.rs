@@ -74,6 +74,10 @@ impl TcpStream {
         TcpStream { socket: Arc::new(StreamSocket::foreign(fd)) }
     }
 
+    pub(super) fn socket(&self) -> &Arc<StreamSocket> {
+        &self.socket
+    }
+
     pub(super) fn into_fd(self) -> io::Result<OwnedFd> {
         self.socket.into_fd()
     }

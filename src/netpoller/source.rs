@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "queues a node that lives in the waiting frame")]
 
 use crate::coroutine::unwind_cancelled;
-use crate::netpoller::driver::claim;
+use crate::netpoller::driver::{claim, wake_all};
 use crate::netpoller::os_wait;
 use crate::netpoller::slot::{self, Slot};
 use crate::park::{self, Cancel, Outcome, Ticket, WaitReason};
@@ -138,6 +138,11 @@ impl Source {
     /// What to wait for after a call that began in `seen` and met `EAGAIN`.
     pub(crate) fn after(&self, seen: Seen) -> Awaited<'_> {
         Awaited { source: self, seen }
+    }
+
+    /// Makes all coroutines that wait try again.
+    pub(crate) fn stir(&self, side: Side) {
+        wake_all(self.slot, side);
     }
 }
 

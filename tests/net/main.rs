@@ -4,6 +4,7 @@ mod builder;
 mod descriptors;
 mod race;
 mod resets;
+mod server;
 mod std_parity;
 mod support;
 mod tcp;

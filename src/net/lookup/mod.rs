@@ -17,6 +17,7 @@
 mod tests;
 
 use crate::blocking::begin_lookup;
+use crate::net::shared_error::SharedError;
 use crate::park::WaitReason;
 use crate::primitive::lock;
 use crate::sched;
@@ -40,15 +41,8 @@ pub(super) struct Lookups {
 #[derive(Default)]
 struct Flight {
     /// Not there once it has landed: it was abandoned.
-    answer: OnceLock<Result<Vec<SocketAddr>, Failure>>,
+    answer: OnceLock<Result<Vec<SocketAddr>, SharedError>>,
     landed: Event,
-}
-
-/// An error that several get.
-struct Failure {
-    code: Option<i32>,
-    kind: io::ErrorKind,
-    message: String,
 }
 
 /// Lookups by the system's resolver.
@@ -104,7 +98,7 @@ impl Lookups {
         let landing = Landing { lookups: self.clone(), host: host.into(), flight: flight.clone() };
         begin_lookup(move || {
             let answer = (landing.lookups.ask)(&landing.host);
-            let set = landing.flight.answer.set(answer.map_err(|error| Failure::of(&error)));
+            let set = landing.flight.answer.set(answer.map_err(|error| SharedError::of(&error)));
             debug_assert!(set.is_ok(), "a flight lands once");
         })?;
         Ok(flight)
@@ -124,19 +118,6 @@ impl Drop for Landing {
         let removed = lock(&self.lookups.flights).remove(&self.host);
         self.flight.landed.set();
         drop(removed);
-    }
-}
-
-impl Failure {
-    fn of(error: &io::Error) -> Failure {
-        Failure { code: error.raw_os_error(), kind: error.kind(), message: error.to_string() }
-    }
-
-    fn to_error(&self) -> io::Error {
-        match self.code {
-            Some(code) => io::Error::from_raw_os_error(code),
-            None => io::Error::new(self.kind, self.message.clone()),
-        }
     }
 }
 
