@@ -259,7 +259,8 @@ pub(crate) struct Busy {
 }
 
 impl Busy {
-    /// How many connections to it are not made yet, as the system says.
+    /// How many connections to it are not made yet, as the system says, which may count some twice
+    /// while others come and go.
     pub(crate) fn under_way(&self) -> usize {
         let SocketAddr::V4(addr) = self.addr else { unreachable!("made below") };
         // Of the machine's own byte order, in hexadecimal digits.
@@ -271,11 +272,6 @@ impl Busy {
             fields.next() == Some(&remote) && fields.next() == Some("02")
         };
         connections.lines().filter(is_one).count()
-    }
-
-    /// How many of those are its own.
-    pub(crate) fn queued(&self) -> usize {
-        self.queued.len() - 1
     }
 
     /// Lets whoever waits in.
