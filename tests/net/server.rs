@@ -76,6 +76,13 @@ fn stats(accepted: u64, active: usize, panicked: u64, refused: u64) -> ServerSta
 }
 
 #[test]
+fn handles_go_anywhere() {
+    fn anywhere<T: Send + Sync + Clone + std::fmt::Debug + 'static>() {}
+    anywhere::<Server>();
+    anywhere::<SocketBuilder>();
+}
+
+#[test]
 fn it_serves_and_counts() {
     each(|runtime| {
         let (listener, addr) = listen();
@@ -463,6 +470,6 @@ fn without_coroutines_connections_are_refused() {
         assert!(start.elapsed() >= Duration::from_millis(15));
         // A pause does not hold a stop up.
         assert_eq!(server.stop(PATIENCE), 0);
-        assert_eq!(server.stats().refused, 3);
+        assert_eq!(server.stats(), stats(3, 0, 0, 3));
     });
 }

@@ -85,11 +85,11 @@ impl Control {
     /// Counts a connection in. `None`: those that there were have been cut off already.
     pub(super) fn admit(self: &Arc<Self>, tie: Tie, permit: Permit) -> Option<Connection> {
         let mut state = lock(&self.state);
+        let number = state.accepted;
+        state.accepted += 1;
         if state.is_cut {
             return None;
         }
-        let number = state.accepted;
-        state.accepted += 1;
         state.connections.insert(number, tie);
         Some(Connection { control: self.clone(), number, _permit: permit })
     }

@@ -83,7 +83,7 @@ struct Settings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerStats {
-    /// Connections that were accepted, but for those that were refused.
+    /// Connections that were accepted, those that were refused included.
     pub accepted: u64,
     /// Those that have not ended: their handlers have not returned.
     pub active: usize,
@@ -159,13 +159,14 @@ impl Server {
     }
 
     /// Begins to accept connections from `listener`, in the runtime of the caller or the default
-    /// one, and returns at once. The server's coroutines start on the worker with the fewest.
+    /// one, and returns at once. Its connections are spread over the workers.
     ///
     /// The listener is closed when the server stops, unless there are clones.
     ///
     /// # Errors
     ///
-    /// If the server has been stopped, or there is no coroutine to be had.
+    /// If the server has been stopped; or if there is no coroutine to be had, and then the server
+    /// stops.
     pub fn start<L: Listen>(
         &self,
         listener: L,
@@ -181,7 +182,7 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// As [`start`](Server::start). Those that have been started go on.
+    /// As [`start`](Server::start).
     pub fn start_group<L: Listen>(
         &self,
         listeners: impl IntoIterator<Item = L>,
