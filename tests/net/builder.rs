@@ -5,6 +5,8 @@ use pirn::net::{SocketBuilder, TcpListener, TcpStream};
 use socket2::SockRef;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 const V4: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -204,9 +206,11 @@ fn a_group_shares_one_address_and_all_connections() {
             assert_eq!(listener.local_addr().unwrap(), addr);
             assert!(SockRef::from(listener).tcp_nodelay().unwrap());
         }
+        let ended = Arc::new(AtomicUsize::new(0));
         let acceptors: Vec<_> = group
             .into_iter()
             .map(|listener| {
+                let ended = ended.clone();
                 world.spawn(move || {
                     let mut served = 0;
                     for stream in listener.incoming() {
@@ -219,6 +223,8 @@ fn a_group_shares_one_address_and_all_connections() {
                         stream.write_all(&byte).unwrap();
                         served += 1;
                     }
+                    drop(listener);
+                    ended.fetch_add(1, Ordering::Release);
                     served
                 })
             })
@@ -228,9 +234,13 @@ fn a_group_shares_one_address_and_all_connections() {
             client.write_all(b"a").unwrap();
             client.read_exact(&mut [0]).unwrap();
         }
-        // Each ends once it is told to. While others are left, the system may send there.
-        while let Ok(mut client) = TcpStream::connect(addr) {
-            let _gone = client.write_all(b"x").and_then(|()| client.read_exact(&mut [0]));
+        // Each ends once it is told to. One that is ending may be sent a connection, which is lost.
+        while ended.load(Ordering::Acquire) < 4 {
+            let tell = |mut client: TcpStream| {
+                client.write_all(b"x")?;
+                client.read_exact(&mut [0])
+            };
+            let _lost = TcpStream::connect(addr).and_then(tell);
         }
         let served: usize = acceptors.into_iter().map(|acceptor| acceptor.join()).sum();
         assert_eq!(served, 100);

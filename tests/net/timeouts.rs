@@ -2,6 +2,7 @@
 
 use crate::support::{Flag, bind, everywhere, own_addr, pair, wait_until};
 use pirn::net::{TcpListener, TcpStream};
+use std::collections::HashSet;
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -259,19 +260,28 @@ pub(crate) struct Busy {
 }
 
 impl Busy {
-    /// How many connections to it are not made yet, as the system says, which may count some twice
-    /// while others come and go.
+    /// How many connections to it are not made yet, as the system says, beside those that keep it
+    /// busy. While others come and go, it may leave some out.
     pub(crate) fn under_way(&self) -> usize {
         let SocketAddr::V4(addr) = self.addr else { unreachable!("made below") };
         // Of the machine's own byte order, in hexadecimal digits.
         let ip = u32::from_ne_bytes(addr.ip().octets());
         let remote = format!("{ip:08X}:{:04X}", addr.port());
         let connections = std::fs::read_to_string("/proc/net/tcp").unwrap();
-        let is_one = |line: &&str| {
-            let mut fields = line.split_whitespace().skip(2);
-            fields.next() == Some(&remote) && fields.next() == Some("02")
+        let local = |line: &'_ str| {
+            let mut fields = line.split_whitespace().skip(1);
+            let local = fields.next()?.to_owned();
+            (fields.next()? == remote && fields.next()? == "02").then_some(local)
         };
-        connections.lines().filter(is_one).count()
+        // It may also name some twice.
+        let all: HashSet<String> = connections.lines().filter_map(local).collect();
+        let own = |socket: &socket2::Socket| {
+            let SocketAddr::V4(addr) = socket.local_addr().ok()?.as_socket()? else { return None };
+            let ip = u32::from_ne_bytes(addr.ip().octets());
+            Some(format!("{ip:08X}:{:04X}", addr.port()))
+        };
+        let own: HashSet<String> = self.queued.iter().filter_map(own).collect();
+        all.difference(&own).count()
     }
 
     /// Lets whoever waits in.
