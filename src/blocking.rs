@@ -19,7 +19,14 @@ use std::time::{Duration, Instant};
 /// How long a thread waits for another job.
 const RETIRE_AFTER: Duration = Duration::from_secs(10);
 
-type Job = Box<dyn FnOnce() + Send>;
+type Work = Box<dyn FnOnce() + Send>;
+
+/// Work for the pool.
+struct Job {
+    work: Work,
+    /// Of a kind that together may take half of the threads at most.
+    is_lookup: bool,
+}
 
 /// One runtime's pool.
 pub(crate) struct BlockingPool {
@@ -36,6 +43,10 @@ struct Pool {
 #[derive(Default)]
 struct State {
     jobs: VecDeque<Job>,
+    /// Lookups beyond their share of the threads. One of them follows each that ends.
+    held_back: VecDeque<Job>,
+    /// Lookups among `jobs`, and those that run.
+    lookups: usize,
     threads: usize,
     idle: usize,
     closed: bool,
@@ -60,14 +71,21 @@ impl BlockingPool {
         BlockingPool { shared: Arc::new(pool) }
     }
 
-    /// Queues a job. `Err` gives it back: no thread can be had, now or later.
-    fn submit(&self, job: Job) -> Result<(), Job> {
+    /// Queues a job. `Err` gives its work back: no thread can be had, now or later.
+    fn submit(&self, job: Job) -> Result<(), Work> {
         let pool = &self.shared;
         let mut state = pool.lock();
         if state.closed {
-            return Err(job);
+            return Err(job.work);
         }
         state.started += 1;
+        if job.is_lookup {
+            if state.lookups >= pool.cap.div_ceil(2) {
+                state.held_back.push_back(job);
+                return Ok(());
+            }
+            state.lookups += 1;
+        }
         state.jobs.push_back(job);
         if state.idle >= state.jobs.len() {
             drop(state);
@@ -91,7 +109,9 @@ impl BlockingPool {
                     return Ok(());
                 }
                 state.started -= 1;
-                Err(state.jobs.pop_back().expect("pushed above"))
+                let job = state.jobs.pop_back().expect("pushed above");
+                state.lookups -= usize::from(job.is_lookup);
+                Err(job.work)
             }
         }
     }
@@ -105,7 +125,8 @@ impl BlockingPool {
     pub(crate) fn close(&self, deadline: Option<Instant>) -> bool {
         let mut state = self.shared.lock();
         state.closed = true;
-        let dropped = std::mem::take(&mut state.jobs);
+        let mut dropped = std::mem::take(&mut state.jobs);
+        dropped.append(&mut state.held_back);
         self.shared.work.notify_all();
         drop(state);
         for job in dropped {
@@ -144,7 +165,7 @@ impl BlockingPool {
         PoolStats {
             threads: state.threads,
             idle: state.idle,
-            queued: state.jobs.len(),
+            queued: state.jobs.len() + state.held_back.len(),
             jobs: state.started,
             peak_threads: state.peak,
         }
@@ -172,8 +193,15 @@ impl Pool {
                 drop(state);
                 // A job keeps its own panic for whoever waits for it. But if that one was
                 // cancelled, the result is dropped here, and that may panic too.
-                contained(job);
+                contained(job.work);
                 state = self.lock();
+                if job.is_lookup {
+                    match state.held_back.pop_front() {
+                        // For this thread, or whoever is faster.
+                        Some(next) => state.jobs.push_back(next),
+                        None => state.lookups -= 1,
+                    }
+                }
                 continue;
             }
             if state.closed {
@@ -252,7 +280,7 @@ where
     let handover =
         Arc::new(Handover { state: Mutex::new(HandoverState { result: None, waiter: None }) });
     let theirs = handover.clone();
-    let job: Job = Box::new(move || {
+    let work: Work = Box::new(move || {
         let result = catch_unwind(AssertUnwindSafe(f));
         let mut state = theirs.lock();
         state.result = Some(result);
@@ -261,8 +289,8 @@ where
             drop(unsafe { ticket.claim() });
         }
     });
-    if let Err(job) = runtime.config.blocking.submit(job) {
-        sched::block_in_place(job);
+    if let Err(work) = runtime.config.blocking.submit(Job { work, is_lookup: false }) {
+        sched::block_in_place(work);
     }
     drop(runtime);
     loop {
@@ -285,4 +313,23 @@ where
             unwind_cancelled();
         }
     }
+}
+
+/// Begins work that nobody waits for here, on the pool of the calling coroutine's runtime. Such work
+/// takes half of the threads at most, and waits its turn beyond that; it is dropped if it has not
+/// begun when the runtime ends. Without a thread it is done right here.
+///
+/// # Errors
+///
+/// From a plain thread it takes a thread of its own, which the system may refuse.
+pub(crate) fn begin_lookup(work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let runtime = sched::current_shared().filter(|_| sched::in_coroutine());
+    let Some(runtime) = runtime else {
+        return thread::Builder::new().name("pirn-lookup".into()).spawn(work).map(drop);
+    };
+    let job = Job { work: Box::new(work), is_lookup: true };
+    if let Err(work) = runtime.config.blocking.submit(job) {
+        sched::block_in_place(work);
+    }
+    Ok(())
 }

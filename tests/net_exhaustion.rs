@@ -105,6 +105,72 @@ fn accept_without_descriptors() {
     assert_eq!(listener.accept().unwrap_err().raw_os_error(), Some(libc::EMFILE));
 }
 
+#[test]
+fn a_server_backs_off_without_descriptors() {
+    if is_child() {
+        return back_off_without_descriptors();
+    }
+    let output = child("a_server_backs_off_without_descriptors").output().unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stdout}\n{stderr}");
+    assert!(stdout.contains("running 1 test"), "{stdout}");
+}
+
+fn back_off_without_descriptors() {
+    for workers in [1, 2] {
+        let runtime = pirn::Builder::new().workers(workers).build().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listener.local_addr().unwrap();
+        let (sent, errors) = mpsc::channel();
+        let sent = std::sync::Mutex::new(sent);
+        let tell = move |error: &io::Error| {
+            sent.lock().unwrap().send((Instant::now(), error.raw_os_error())).unwrap();
+        };
+        let server = pirn::net::Server::builder().on_error(tell).build();
+        let serve = |stream: pirn::net::TcpStream, _| drop(echo::serve(&stream));
+        runtime.run(|| server.start(listener, serve)).unwrap();
+        let socket = || {
+            let kind = socket2::Type::STREAM;
+            socket2::Socket::new(socket2::Domain::IPV4, kind, None).unwrap()
+        };
+        let mut clients = Vec::new();
+        for _ in 0..2 {
+            let client = socket();
+            let hoard = take_all();
+            client.connect(&addr.into()).unwrap();
+            let times: Vec<Instant> = (0..4)
+                .map(|_| {
+                    let (time, code) = errors.recv_timeout(PATIENCE).unwrap();
+                    assert_eq!(code, Some(libc::EMFILE));
+                    time
+                })
+                .collect();
+            // Each pause is twice the one before, and the first is as ever after a success.
+            let least = [5, 10, 20].map(Duration::from_millis);
+            for (pair, least) in times.windows(2).zip(least) {
+                assert!(pair[1] - pair[0] >= least, "{:?}", pair[1] - pair[0]);
+            }
+            drop(hoard);
+            let client = TcpStream::from(client);
+            client.set_read_timeout(Some(PATIENCE)).unwrap();
+            round_trip(&client);
+            clients.push(client);
+            // What was said until there was a descriptor.
+            assert!(errors.try_iter().all(|(_, code)| code == Some(libc::EMFILE)));
+        }
+        // A stop does not wait for a pause to end, nor for who has not been accepted.
+        let late = socket();
+        let hoard = take_all();
+        late.connect(&addr.into()).unwrap();
+        errors.recv_timeout(PATIENCE).unwrap();
+        drop(clients);
+        assert_eq!(server.stop(PATIENCE), 0);
+        assert_eq!(server.stats().accepted, 2);
+        drop(hoard);
+    }
+}
+
 /// Twice as many clients as the server has descriptors: those that are in are served, and the others
 /// as soon as somebody leaves.
 #[test]

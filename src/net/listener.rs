@@ -1,7 +1,8 @@
 //! A TCP socket that takes connections.
 
 use crate::coroutine::unwind_cancelled;
-use crate::net::addr::{ToSocketAddrs, each_addr};
+use crate::net::addr::ToSocketAddrs;
+use crate::net::builder::SocketBuilder;
 use crate::net::sys::{self, internet_addr};
 use crate::net::tcp::TcpStream;
 use crate::netpoller::{Done, Side, Source};
@@ -14,9 +15,6 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Connections that have not been accepted yet; the rest is turned away. Std's number.
-const BACKLOG: i32 = 128;
 
 /// How long an `accept` waits before it says that descriptors or memory have run out.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(5);
@@ -57,14 +55,12 @@ impl TcpListener {
     /// - `InvalidInput` if there is no address.
     /// - What the look-up of a name says.
     pub fn bind<A: ToSocketAddrs>(addr: A) -> io::Result<TcpListener> {
-        each_addr(addr, |addr| {
-            let socket = sys::tcp_socket(addr)?;
-            // Or an address could not be bound again while old connections linger.
-            socket.set_reuse_address(true)?;
-            socket.bind(&(*addr).into())?;
-            socket.listen(BACKLOG)?;
-            Ok(TcpListener { source: Arc::new(Source::new(socket.into())) })
-        })
+        SocketBuilder::new().listen(addr)
+    }
+
+    /// A socket that we have made.
+    pub(super) fn ours(source: Source) -> TcpListener {
+        TcpListener { source: Arc::new(source) }
     }
 
     /// Takes over a descriptor, which becomes nonblocking: there is no other way to try `accept`.
@@ -160,15 +156,31 @@ impl TcpListener {
     /// What the system says. If it has run out of descriptors or memory, a few milliseconds pass
     /// before that is said, so that a loop which tries again leaves others the time to free some.
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let accepted = self.source.io(Side::Read, WaitReason::Accept, None, |fd| {
-            let (fd, peer) = sys::accept(&SockRef::from(&fd))?;
-            let stream = TcpStream::ours(Source::new(fd));
-            Ok(Done { value: (stream, peer), drained: false })
-        });
+        let accepted = self.accept_unless(|| false);
         if accepted.as_ref().is_err_and(is_exhaustion) && !self.source.is_user_nonblocking() {
             pause();
         }
-        accepted
+        accepted.map(|connection| connection.expect("it is never over"))
+    }
+
+    /// Waits for a connection, and says at once what the system says. `None`: it is over, as that
+    /// says, which is asked before each attempt.
+    pub(super) fn accept_unless(
+        &self,
+        is_over: impl Fn() -> bool,
+    ) -> io::Result<Option<(TcpStream, SocketAddr)>> {
+        self.source.io(Side::Read, WaitReason::Accept, None, |fd| {
+            if is_over() {
+                return Ok(Done { value: None, drained: false });
+            }
+            let (fd, peer) = sys::accept(&SockRef::from(&fd))?;
+            let stream = TcpStream::ours(Source::new(fd));
+            Ok(Done { value: Some((stream, peer)), drained: false })
+        })
+    }
+
+    pub(super) fn source(&self) -> &Arc<Source> {
+        &self.source
     }
 
     /// The connections, without end: what [`accept`](TcpListener::accept) gives, time after time.

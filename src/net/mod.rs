@@ -6,6 +6,9 @@
 //! A socket is retried when its descriptor is ready: all waiting is in one place, the
 //! crate's netpoller. What is here says *what* is tried.
 //!
+//! [`SocketBuilder`] makes sockets with options, and [`Server`] accepts connections, runs a handler
+//! for each, and stops gracefully; std has neither.
+//!
 //! # Descriptor flags
 //!
 //! `O_NONBLOCK` belongs to the open file description, which other handles and other processes may
@@ -32,16 +35,22 @@
 //! ```
 
 mod addr;
+mod builder;
 mod connect;
 mod fd;
 mod limits;
 mod listener;
+mod lookup;
+mod server;
+mod shared_error;
 mod socket;
 mod sys;
 mod tcp;
 
-pub use addr::{ToSocketAddrs, lookup_host};
+pub use addr::{ToSocketAddrs, lookup_host, lookup_host_timeout};
+pub use builder::SocketBuilder;
 pub use listener::{Incoming, TcpListener};
+pub use server::{Listen, Server, ServerBuilder, ServerStats};
 pub use std::net::{
     AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6,
 };

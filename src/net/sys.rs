@@ -1,6 +1,6 @@
 //! The system calls of sockets, none of which waits.
 
-#![expect(unsafe_code, reason = "recv, send, recvmsg and sendmsg")]
+#![expect(unsafe_code, reason = "recv, send, recvmsg, sendmsg and setsockopt")]
 
 use socket2::{Domain, Socket, Type};
 use std::io::{self, IoSlice, IoSliceMut};
@@ -56,6 +56,29 @@ pub(super) fn accept(listener: &Socket) -> io::Result<(OwnedFd, SocketAddr)> {
     let (socket, addr) = listener.accept()?;
     socket.set_nonblocking(true)?;
     Ok((socket.into(), internet_addr(&addr)?))
+}
+
+/// How many connections that are being made may bring data with their first packet.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn set_fastopen(socket: &Socket, connections: u32) -> io::Result<()> {
+    let connections = libc::c_int::try_from(connections).unwrap_or(libc::c_int::MAX);
+    set_tcp_option(socket, libc::TCP_FASTOPEN, connections)
+}
+
+/// Puts connecting off until the first write, where the other end allows it.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(super) fn set_fastopen_connect(socket: &Socket) -> io::Result<()> {
+    set_tcp_option(socket, libc::TCP_FASTOPEN_CONNECT, 1)
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn set_tcp_option(socket: &Socket, name: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    let len = size_of_val(&value) as libc::socklen_t;
+    let fd = socket.as_raw_fd();
+    // SAFETY: the descriptor is open, and the pointer and length are those of the value.
+    let set =
+        unsafe { libc::setsockopt(fd, libc::IPPROTO_TCP, name, (&raw const value).cast(), len) };
+    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Std's error is for a descriptor that was no internet socket to begin with.

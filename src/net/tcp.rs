@@ -1,7 +1,8 @@
 //! A TCP connection.
 
-use crate::net::addr::{ToSocketAddrs, each_addr};
-use crate::net::connect::connect;
+use crate::net::addr::ToSocketAddrs;
+use crate::net::builder::SocketBuilder;
+use crate::net::connect;
 use crate::net::socket::StreamSocket;
 use crate::net::sys::internet_addr;
 use crate::netpoller::{Side, Source};
@@ -39,7 +40,10 @@ pub struct TcpStream {
 }
 
 impl TcpStream {
-    /// Connects to a remote host, trying each of its addresses in turn.
+    /// Connects to a remote host.
+    ///
+    /// Of several addresses, the first to answer wins: each is tried a quarter of a second after the
+    /// one before, or as soon as one has failed; see [`SocketBuilder::connect`].
     ///
     /// # Errors
     ///
@@ -47,7 +51,7 @@ impl TcpStream {
     /// - `InvalidInput` if there is no address.
     /// - What the look-up of a name says.
     pub fn connect<A: ToSocketAddrs>(addr: A) -> io::Result<TcpStream> {
-        each_addr(addr, |addr| connect(addr, None)).map(TcpStream::ours)
+        SocketBuilder::new().connect(addr)
     }
 
     /// Connects to one address within `timeout`.
@@ -58,7 +62,7 @@ impl TcpStream {
     /// - `InvalidInput` for a timeout of zero.
     /// - What the system says of the attempt.
     pub fn connect_timeout(addr: &SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
-        connect(addr, Some(timeout)).map(TcpStream::ours)
+        connect::connect_timeout(addr, timeout).map(TcpStream::ours)
     }
 
     /// A socket that we have made.
@@ -68,6 +72,10 @@ impl TcpStream {
 
     pub(super) fn foreign(fd: OwnedFd) -> TcpStream {
         TcpStream { socket: Arc::new(StreamSocket::foreign(fd)) }
+    }
+
+    pub(super) fn socket(&self) -> &Arc<StreamSocket> {
+        &self.socket
     }
 
     pub(super) fn into_fd(self) -> io::Result<OwnedFd> {

@@ -5,5 +5,6 @@ mod os_wait;
 mod slot;
 mod source;
 
+pub(crate) use crate::protocol::readiness::Seen;
 pub(crate) use driver::PollDriver;
-pub(crate) use source::{Done, Side, Source};
+pub(crate) use source::{Done, Side, Source, wait_any};

@@ -3,11 +3,11 @@
 #![expect(unsafe_code, reason = "queues a node that lives in the waiting frame")]
 
 use crate::coroutine::unwind_cancelled;
-use crate::netpoller::driver::claim;
+use crate::netpoller::driver::{claim, wake_all};
 use crate::netpoller::os_wait;
 use crate::netpoller::slot::{self, Slot};
 use crate::park::{self, Cancel, Outcome, Ticket, WaitReason};
-use crate::protocol::readiness::{Direction, Seen};
+use crate::protocol::readiness::Seen;
 use crate::sched;
 use crate::util::wait_list::Node;
 use std::io;
@@ -124,7 +124,7 @@ impl Source {
                     Err(_) => {}
                 }
             }
-            if !self.wait(side, reason, deadline, seen)? {
+            if !wait_in(&mut [None], &[self.after(seen)], side, reason, deadline)? {
                 return Err(io::Error::from_raw_os_error(libc::EAGAIN));
             }
         }
@@ -142,102 +142,107 @@ impl Source {
         reason: WaitReason,
         mut op: impl FnMut(usize, BorrowedFd<'_>) -> io::Result<Done<T>>,
     ) -> io::Result<T> {
-        let directions = pair.map(|source| source.slot.direction(side));
         'again: loop {
-            let mut seen = directions.map(Direction::seen);
+            let mut seen = pair.map(|source| source.seen(side));
             for at in 0..pair.len() {
-                seen[at] = directions[at].seen();
-                let tried = op(at, pair[at].as_fd());
-                match tried {
+                seen[at] = pair[at].seen(side);
+                match op(at, pair[at].as_fd()) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue 'again,
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     tried => {
                         // The edge that has woken this one may have been the other's.
-                        directions.iter().for_each(|direction| drop(direction.pass(claim)));
+                        for source in pair {
+                            drop(source.slot.direction(side).pass(claim));
+                        }
                         sched::cooperate();
                         return tried.map(|done| done.value);
                     }
                 }
             }
-            Source::wait_for_either(pair, side, reason, seen)?;
+            let awaited = [pair[0].after(seen[0]), pair[1].after(seen[1])];
+            wait_in(&mut [None, None], &awaited, side, reason, None)?;
         }
     }
 
-    /// Waits for an edge of either that came after what was seen there.
-    fn wait_for_either(
-        pair: [&Source; 2],
-        side: Side,
-        reason: WaitReason,
-        seen: [Seen; 2],
-    ) -> io::Result<()> {
-        if !sched::in_coroutine() {
-            return os_wait::wait(pair.iter().map(|one| one.as_fd()), side, None).map(drop);
-        }
-        for source in pair {
-            source.slot.register(source.as_fd())?;
-            source.slot.rearm(source.as_fd(), side)?;
-        }
-        let directions = pair.map(|source| source.slot.direction(side));
-        let mut nodes: [Option<Node<Ticket>>; 2] = [None, None];
-        let outcome = park::park(reason, None, Cancel::Deliver, |ticket| {
-            for ((direction, seen), node) in directions.iter().zip(seen).zip(&mut nodes) {
-                // With an edge there, no need to wait; whoever claims this wait meanwhile ends it.
-                let Some(queue) = direction.lock_if_current(seen) else { return false };
-                let node = NonNull::from(node.insert(Node::new(ticket)));
-                // SAFETY: the node is in the frame of this wait, and leaves the queue below unless
-                // an edge has taken it off.
-                unsafe { queue.join(node) };
-            }
-            true
-        });
-        for (direction, node) in directions.iter().zip(&mut nodes) {
-            if let Some(node) = node {
-                // SAFETY: the node is alive, and if it is in a queue, it is in this one.
-                unsafe { direction.remove(NonNull::from(node)) };
-            }
-        }
-        if outcome == Outcome::Cancelled {
-            unwind_cancelled();
-        }
-        Ok(())
+    /// To be called before a system call that [`wait_any`] may have to wait for.
+    pub(crate) fn seen(&self, side: Side) -> Seen {
+        self.slot.direction(side).seen()
     }
 
-    /// Waits for an edge that came after `seen`. `false`: the deadline came first.
-    fn wait(
-        &self,
-        side: Side,
-        reason: WaitReason,
-        deadline: Option<Instant>,
-        seen: Seen,
-    ) -> io::Result<bool> {
-        if !sched::in_coroutine() {
-            return os_wait::wait(std::iter::once(self.as_fd()), side, deadline);
-        }
-        self.slot.register(self.as_fd())?;
-        self.slot.rearm(self.as_fd(), side)?;
-        let direction = self.slot.direction(side);
-        let mut node: Option<Node<Ticket>> = None;
-        let outcome = park::park(reason, deadline, Cancel::Deliver, |ticket| {
-            let Some(queue) = direction.lock_if_current(seen) else { return false };
+    /// What to wait for after a call that began in `seen` and met `EAGAIN`.
+    pub(crate) fn after(&self, seen: Seen) -> Awaited<'_> {
+        Awaited { source: self, seen }
+    }
+
+    /// Makes all coroutines that wait try again.
+    pub(crate) fn stir(&self, side: Side) {
+        wake_all(self.slot, side);
+    }
+}
+
+/// A descriptor that somebody waits for, and what was known of it when that did not get through.
+#[derive(Clone, Copy)]
+pub(crate) struct Awaited<'a> {
+    source: &'a Source,
+    seen: Seen,
+}
+
+/// Waits until one of several descriptors has changed. `false`: the deadline came first.
+///
+/// # Errors
+///
+/// What the poller says if a descriptor cannot be registered.
+pub(crate) fn wait_any(
+    awaited: &[Awaited<'_>],
+    side: Side,
+    reason: WaitReason,
+    deadline: Option<Instant>,
+) -> io::Result<bool> {
+    let mut nodes: Vec<_> = awaited.iter().map(|_| None).collect();
+    wait_in(&mut nodes, awaited, side, reason, deadline)
+}
+
+/// Waits for an edge of any of `awaited` that came after what was seen of it; `nodes` are as many.
+/// `false`: the deadline came first.
+fn wait_in(
+    nodes: &mut [Option<Node<Ticket>>],
+    awaited: &[Awaited<'_>],
+    side: Side,
+    reason: WaitReason,
+    deadline: Option<Instant>,
+) -> io::Result<bool> {
+    if !sched::in_coroutine() {
+        return os_wait::wait(awaited.iter().map(|one| one.source.as_fd()), side, deadline);
+    }
+    for one in awaited {
+        one.source.slot.register(one.source.as_fd())?;
+        one.source.slot.rearm(one.source.as_fd(), side)?;
+    }
+    let direction = |one: &Awaited<'_>| one.source.slot.direction(side);
+    let outcome = park::park(reason, deadline, Cancel::Deliver, |ticket| {
+        for (one, node) in awaited.iter().zip(nodes.iter_mut()) {
+            let Some(queue) = direction(one).lock_if_current(one.seen) else { return false };
             let node = NonNull::from(node.insert(Node::new(ticket)));
-            // SAFETY: the node is in the frame of this wait, and leaves the queue below unless an
-            // edge has taken it off.
+            // SAFETY: the node is the caller's, which outlives this wait, and leaves the queue below
+            // unless an edge has taken it off.
             unsafe { queue.join(node) };
-            true
-        });
-        if outcome == Outcome::Woken {
-            return Ok(true);
         }
-        if let Some(node) = &mut node {
+        true
+    });
+    if outcome == Outcome::Woken && awaited.len() == 1 {
+        return Ok(true);
+    }
+    for (one, node) in awaited.iter().zip(nodes.iter()) {
+        if let Some(node) = node {
             // SAFETY: the node is alive, and if it is in a queue, it is in this one.
-            unsafe { direction.remove(NonNull::from(node)) };
+            unsafe { direction(one).remove(NonNull::from(node)) };
         }
-        match outcome {
-            Outcome::Cancelled => unwind_cancelled(),
-            Outcome::TimedOut => Ok(false),
-            // A look more than needed does no harm.
-            Outcome::Woken | Outcome::Interrupted => Ok(true),
-        }
+    }
+    match outcome {
+        Outcome::Cancelled => unwind_cancelled(),
+        Outcome::TimedOut => Ok(false),
+        // A look more than needed does no harm.
+        Outcome::Woken | Outcome::Interrupted => Ok(true),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::sync::{gate, wait::claim};
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Something that has happened or not: gevent's `Event`.
 ///
@@ -71,6 +71,11 @@ impl Event {
     /// is legal; [`Duration::MAX`] is without limit.
     pub fn wait_timeout(&self, timeout: Duration) -> bool {
         self.is_set() || gate::wait(&self.gate, false, self.reason(), deadline_after(timeout))
+    }
+
+    /// As [`wait_timeout`](Event::wait_timeout), for something that has a name of its own.
+    pub(crate) fn wait_until(&self, reason: WaitReason, deadline: Option<Instant>) -> bool {
+        self.is_set() || gate::wait(&self.gate, false, reason, deadline)
     }
 
     fn reason(&self) -> WaitReason {

@@ -1,7 +1,10 @@
 //! TCP, in every combination of coroutines, runtimes and plain threads.
 
+mod builder;
 mod descriptors;
+mod race;
 mod resets;
+mod server;
 mod std_parity;
 mod support;
 mod tcp;

@@ -2,6 +2,7 @@
 
 use crate::support::{Flag, bind, everywhere, own_addr, pair, wait_until};
 use pirn::net::{TcpListener, TcpStream};
+use std::collections::HashSet;
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -252,13 +253,45 @@ fn many_timeouts_at_once() {
 }
 
 /// A listener whose queue is full: the system does not answer who wants to connect.
-struct Busy {
-    addr: SocketAddr,
+pub(crate) struct Busy {
+    pub(crate) addr: SocketAddr,
     listener: socket2::Socket,
     queued: Vec<socket2::Socket>,
 }
 
-fn busy() -> Busy {
+impl Busy {
+    /// How many connections to it are not made yet, as the system says, beside those that keep it
+    /// busy. While others come and go, it may leave some out.
+    pub(crate) fn under_way(&self) -> usize {
+        let SocketAddr::V4(addr) = self.addr else { unreachable!("made below") };
+        // Of the machine's own byte order, in hexadecimal digits.
+        let ip = u32::from_ne_bytes(addr.ip().octets());
+        let remote = format!("{ip:08X}:{:04X}", addr.port());
+        let connections = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let local = |line: &'_ str| {
+            let mut fields = line.split_whitespace().skip(1);
+            let local = fields.next()?.to_owned();
+            (fields.next()? == remote && fields.next()? == "02").then_some(local)
+        };
+        // It may also name some twice.
+        let all: HashSet<String> = connections.lines().filter_map(local).collect();
+        let own = |socket: &socket2::Socket| {
+            let SocketAddr::V4(addr) = socket.local_addr().ok()?.as_socket()? else { return None };
+            let ip = u32::from_ne_bytes(addr.ip().octets());
+            Some(format!("{ip:08X}:{:04X}", addr.port()))
+        };
+        let own: HashSet<String> = self.queued.iter().filter_map(own).collect();
+        all.difference(&own).count()
+    }
+
+    /// Lets whoever waits in.
+    pub(crate) fn make_room(self) -> TcpListener {
+        drop(self.queued);
+        TcpListener::from_std(self.listener.into())
+    }
+}
+
+pub(crate) fn busy() -> Busy {
     let listener =
         socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
@@ -305,7 +338,8 @@ fn a_connect_in_time() {
 #[test]
 fn a_waiting_connect_succeeds_once_there_is_room() {
     everywhere(|world| {
-        let Busy { addr, listener, queued } = busy();
+        let busy = busy();
+        let addr = busy.addr;
         let connecting = Flag::default();
         let connects = connecting.clone();
         let client = world.spawn(move || {
@@ -314,8 +348,7 @@ fn a_waiting_connect_succeeds_once_there_is_room() {
             stream.write_all(b"me").unwrap();
         });
         connecting.wait_and_settle();
-        drop(queued);
-        let listener = TcpListener::from_std(listener.into());
+        let listener = busy.make_room();
         // Those that were queued have nothing to say.
         let is_client = |stream: std::io::Result<TcpStream>| {
             let mut said = Vec::new();

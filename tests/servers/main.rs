@@ -2,12 +2,15 @@
 //! ones, and all the others.
 
 mod echo;
+mod graceful;
 mod hog;
 mod http;
 mod support;
 
 #[path = "../../examples/support/echo.rs"]
 mod echo_server;
+#[path = "../../examples/support/graceful.rs"]
+mod graceful_server;
 #[path = "../../examples/support/http.rs"]
 mod http_server;
 #[path = "../../examples/support/server.rs"]

@@ -1,0 +1,154 @@
+//! The server that stops gracefully, in a process of its own, told by a signal and by its input.
+
+use crate::graceful_server::serve_until_told;
+use crate::support::PATIENCE;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+/// Set in the child: for how long it lets others finish, in seconds.
+const CHILD: &str = "PIRN_GRACEFUL_CHILD";
+
+/// Whether this is the child; then it has served to its end.
+fn was_child() -> bool {
+    let Ok(grace) = std::env::var(CHILD) else { return false };
+    let grace = Duration::from_secs(grace.parse().unwrap());
+    let runtime = pirn::Builder::new().workers(2).build().unwrap();
+    runtime.run(|| serve_until_told("127.0.0.1:0", grace)).unwrap();
+    true
+}
+
+struct Server {
+    process: Child,
+    lines: BufReader<ChildStdout>,
+    address: SocketAddr,
+}
+
+impl Server {
+    fn start(test: &str, grace: u64) -> Server {
+        let mut process = Command::new(std::env::current_exe().unwrap())
+            .args([&format!("graceful::{test}"), "--exact", "--nocapture", "--test-threads=1"])
+            .env(CHILD, grace.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(process.stdout.take().unwrap());
+        let mut server = Server { process, lines, address: ([0; 4], 0).into() };
+        let line = server.line_with("listening on http://");
+        let (_, address) = line.split_once("http://").unwrap();
+        server.address = address.trim_end_matches('/').parse().unwrap();
+        server
+    }
+
+    /// The next line of the server's with these words.
+    #[track_caller]
+    fn line_with(&mut self, words: &str) -> String {
+        loop {
+            let mut line = String::new();
+            assert!(self.lines.read_line(&mut line).unwrap() > 0, "it ends without {words:?}");
+            if line.contains(words) {
+                return line.trim_end().to_owned();
+            }
+        }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    /// Waits for its end, which is to be a good one.
+    fn wait(mut self) {
+        assert!(self.process.wait().unwrap().success());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _gone = self.process.kill();
+        let _reaped = self.process.wait();
+    }
+}
+
+fn ask(mut stream: &TcpStream, path: &str) {
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes()).unwrap();
+}
+
+/// One answer: its head, and its body.
+#[track_caller]
+fn answer(mut stream: &TcpStream) -> (String, String) {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: ")).unwrap();
+    let mut body = vec![0; length.parse().unwrap()];
+    stream.read_exact(&mut body).unwrap();
+    (head, String::from_utf8(body).unwrap())
+}
+
+/// A slow request is answered and its connection closed, though it could be kept.
+#[track_caller]
+fn finishes(server: Server, slow: &TcpStream) {
+    let (head, body) = answer(slow);
+    assert!(
+        head.starts_with("HTTP/1.1 200 OK\r\n") && head.contains("Connection: close"),
+        "{head}"
+    );
+    assert_eq!(body, "This took 500 ms.\n");
+    assert_eq!((&mut &*slow).read(&mut [0]).unwrap(), 0);
+    assert!(TcpStream::connect(server.address).is_err());
+    server.wait();
+}
+
+#[test]
+fn a_signal_lets_who_is_being_served_finish() {
+    if was_child() {
+        return;
+    }
+    for signal in ["-INT", "-TERM"] {
+        let mut server = Server::start("a_signal_lets_who_is_being_served_finish", 60);
+        let client = server.connect();
+        for _ in 0..3 {
+            ask(&client, "/");
+            let (head, body) = answer(&client);
+            assert!(head.contains("Connection: keep-alive"), "{head}");
+            assert_eq!(body, "Hello from a coroutine!\n");
+        }
+        ask(&client, "/slow/500");
+        let process = server.process.id().to_string();
+        assert!(Command::new("kill").args([signal, &process]).status().unwrap().success());
+        assert!(server.line_with("connections left").ends_with(": 1 connections left"));
+        assert_eq!(server.line_with("served"), "served 1 connections, 0 panics, 0 cut off");
+        finishes(server, &client);
+    }
+}
+
+#[test]
+fn what_does_not_finish_is_cut_off() {
+    if was_child() {
+        return;
+    }
+    let mut server = Server::start("what_does_not_finish_is_cut_off", 0);
+    let clients = [(); 3].map(|()| server.connect());
+    for client in &clients {
+        ask(client, "/");
+        answer(client);
+    }
+    ask(&clients[0], "/slow/60000");
+    let mut input = server.process.stdin.take().unwrap();
+    input.write_all(b"what?\nquit\n").unwrap();
+    server.line_with("quit: 3 connections left");
+    assert_eq!(server.line_with("served"), "served 3 connections, 0 panics, 3 cut off");
+    for mut client in &clients {
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    }
+    server.wait();
+}
