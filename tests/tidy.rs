@@ -32,6 +32,8 @@ const UNSAFE_ROOMS: &[&str] = &[
     "src/coroutine/switch.rs",
     "src/coroutine/unwinding.rs",
     "src/io/fd.rs",
+    "src/io/lock.rs",
+    "src/io/stdio.rs",
     "src/io/sys.rs",
     "src/net/fd.rs",
     "src/net/sys.rs",

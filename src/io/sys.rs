@@ -124,13 +124,23 @@ pub(super) fn is_ready(fd: BorrowedFd<'_>, side: Side) -> io::Result<bool> {
     Ok(ready)
 }
 
-/// Whether it is a file on a disk, which takes any write whole.
-pub(super) fn is_regular_file(fd: BorrowedFd<'_>) -> bool {
+/// The kind of file, as `S_IFMT` masks it.
+fn kind(fd: BorrowedFd<'_>) -> io::Result<libc::mode_t> {
     // SAFETY: a structure of numbers, for which zeros are values.
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: the descriptor is open, and the structure is of the right type.
-    let result = unsafe { libc::fstat(fd.as_raw_fd(), &raw mut stat) };
-    result == 0 && stat.st_mode & libc::S_IFMT == libc::S_IFREG
+    done(unsafe { libc::fstat(fd.as_raw_fd(), &raw mut stat) })?;
+    Ok(stat.st_mode & libc::S_IFMT)
+}
+
+/// Whether it is a regular file, which takes any write whole.
+pub(super) fn is_regular_file(fd: BorrowedFd<'_>) -> bool {
+    kind(fd).is_ok_and(|kind| kind == libc::S_IFREG)
+}
+
+/// Whether it is something that is always ready and that pollers refuse.
+pub(super) fn is_on_disk(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(matches!(kind(fd)?, libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK))
 }
 
 /// The flags of the open file description.
