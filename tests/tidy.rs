@@ -32,6 +32,8 @@ const UNSAFE_ROOMS: &[&str] = &[
     "src/coroutine/switch.rs",
     "src/coroutine/unwinding.rs",
     "src/io/fd.rs",
+    "src/io/kernel/endpoint.rs",
+    "src/io/kernel/source.rs",
     "src/io/lock.rs",
     "src/io/stdio.rs",
     "src/io/sys.rs",

@@ -3,8 +3,12 @@
 use crate::io::Descriptor;
 use crate::io::sys;
 use crate::netpoller::Side;
+use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::process::ChildStdin;
 use std::time::Instant;
 
 /// Anything with a descriptor that can be polled, blocking-style: what would give `WouldBlock`
@@ -12,7 +16,7 @@ use std::time::Instant;
 ///
 /// For what pirn has no type of its own: inotify, timerfd, netlink, CAN or raw sockets, a terminal,
 /// the socket of a C library. `read_with` and `write_with` make a wait of any operation; `Read` and
-/// `Write` are there if the value has them.
+/// `Write` are there if the value has them, and for std's own types also by reference.
 ///
 /// # The descriptor
 ///
@@ -231,32 +235,44 @@ impl<T: Write> Write for Async<T> {
     }
 }
 
-impl<T> Read for &Async<T>
-where
-    for<'a> &'a T: Read,
-{
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.read_with(|mut inner| inner.read(buf))
-    }
+/// By reference, type by type. An implementation for each `T` for which `&T` reads, `Async` being
+/// one itself, would have the compiler go round in circles in every crate that asks for a type with
+/// `for<'a> &'a T: Read`.
+macro_rules! reads_by_reference {
+    ($($kind:ty),*) => {
+        $(
+            impl Read for &Async<$kind> {
+                fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+                    self.read_with(|mut inner| inner.read(buf))
+                }
 
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.read_with(|mut inner| inner.read_vectored(bufs))
-    }
+                fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+                    self.read_with(|mut inner| inner.read_vectored(bufs))
+                }
+            }
+        )*
+    };
 }
 
-impl<T> Write for &Async<T>
-where
-    for<'a> &'a T: Write,
-{
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.write_with(|mut inner| inner.write(buf))
-    }
+macro_rules! writes_by_reference {
+    ($($kind:ty),*) => {
+        $(
+            impl Write for &Async<$kind> {
+                fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+                    self.write_with(|mut inner| inner.write(buf))
+                }
 
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.write_with(|mut inner| inner.write_vectored(bufs))
-    }
+                fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+                    self.write_with(|mut inner| inner.write_vectored(bufs))
+                }
 
-    fn flush(&mut self) -> io::Result<()> {
-        self.write_with(|mut inner| inner.flush())
-    }
+                fn flush(&mut self) -> io::Result<()> {
+                    self.write_with(|mut inner| inner.flush())
+                }
+            }
+        )*
+    };
 }
+
+reads_by_reference!(File, TcpStream, UnixStream, io::PipeReader);
+writes_by_reference!(File, TcpStream, UnixStream, io::PipeWriter, ChildStdin);

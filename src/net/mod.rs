@@ -41,6 +41,7 @@ mod sys;
 mod tcp;
 
 pub use addr::{ToSocketAddrs, lookup_host};
+pub(crate) use limits::Limits;
 pub use listener::{Incoming, TcpListener};
 pub use std::net::{
     AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6,

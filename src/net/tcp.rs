@@ -9,7 +9,7 @@ use socket2::SockRef;
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -68,6 +68,15 @@ impl TcpStream {
 
     pub(super) fn foreign(fd: OwnedFd) -> TcpStream {
         TcpStream { socket: Arc::new(StreamSocket::foreign(fd)) }
+    }
+
+    /// For copies within the kernel; see [`StreamSocket::io`].
+    pub(crate) fn io(
+        &self,
+        side: Side,
+        op: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        self.socket.io(side, op)
     }
 
     pub(super) fn into_fd(self) -> io::Result<OwnedFd> {
@@ -289,7 +298,7 @@ impl TcpStream {
 }
 
 impl AsFd for TcpStream {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 }

@@ -206,8 +206,10 @@ fn readers_are_cancelled_with_their_runtime() {
         let runtime = runtime(2);
         for _ in 0..10 {
             let mut reader = reader.try_clone().unwrap();
+            // It goes even if the coroutine never begins.
+            let counted = Counted(&GONE);
             runtime.spawn(move || {
-                let _counted = Counted(&GONE);
+                let _counted = counted;
                 reader.read(&mut [0; 4]).unwrap();
             });
         }

@@ -2,7 +2,7 @@
 
 use std::panic::resume_unwind;
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Long enough for anything that is going to happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -76,16 +76,6 @@ pub(crate) fn guarded<T>(name: &str, f: impl FnOnce() -> T) -> T {
     drop(done);
     watchdog.join().unwrap();
     result
-}
-
-/// Lets others run until something is so.
-#[track_caller]
-pub(crate) fn wait_until(mut condition: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < end, "waited for something that does not happen");
-        pirn::thread::yield_now();
-    }
 }
 
 /// Lets others run until they are most likely blocked. They surely are on a single worker.
