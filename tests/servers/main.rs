@@ -4,11 +4,14 @@
 mod echo;
 mod hog;
 mod http;
+mod proxy;
 mod support;
 
 #[path = "../../examples/support/echo.rs"]
 mod echo_server;
 #[path = "../../examples/support/http.rs"]
 mod http_server;
+#[path = "../../examples/support/proxy.rs"]
+mod proxy_server;
 #[path = "../../examples/support/server.rs"]
 mod server;
