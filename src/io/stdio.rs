@@ -189,7 +189,8 @@ extern "C" fn flush_at_exit() {
     // Whoever has it may be in the middle of a write, or may have leaked its guard.
     let Some(output) = STDOUT.get().and_then(ReentrantLock::try_lock) else { return };
     if let Ok(mut output) = output.try_borrow_mut() {
-        // By its drop. There is nobody left to tell of an error.
+        // There is nobody left to tell of an error.
+        let _written = output.flush();
         *output = LineWriter::with_capacity(0, Raw);
     }
 }

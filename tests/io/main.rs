@@ -3,6 +3,7 @@
 mod adapter;
 mod copying;
 mod in_memory;
+mod interrupted;
 mod pipes;
 mod streams;
 mod support;
