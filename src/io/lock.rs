@@ -10,6 +10,7 @@ use crate::thread;
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const NEVER_CLOSED: &str = "nobody closes it";
@@ -30,6 +31,10 @@ pub(super) struct LockGuard<'a, T> {
 unsafe impl<T: Send> Sync for Lock<T> {}
 // SAFETY: a shared guard is a shared reference to the data.
 unsafe impl<T: Sync> Sync for LockGuard<'_, T> {}
+
+// Whoever panics with it leaves what it protects as it was between two calls, as in std.
+impl<T> UnwindSafe for Lock<T> {}
+impl<T> RefUnwindSafe for Lock<T> {}
 
 impl<T> Lock<T> {
     pub(super) fn new(data: T) -> Lock<T> {

@@ -1,4 +1,4 @@
-//! `std::io`, with waits that park the coroutine.
+#![doc = include_str!("../../docs/io.md")]
 
 mod asynchronous;
 mod copy;

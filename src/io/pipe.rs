@@ -64,6 +64,7 @@ impl PipeReader {
         PipeReader { descriptor: Arc::new(descriptor) }
     }
 
+    #[cfg(target_os = "linux")]
     pub(super) fn descriptor(&self) -> &Descriptor {
         &self.descriptor
     }
@@ -87,6 +88,7 @@ impl PipeWriter {
         PipeWriter { descriptor: Arc::new(descriptor) }
     }
 
+    #[cfg(target_os = "linux")]
     pub(super) fn descriptor(&self) -> &Descriptor {
         &self.descriptor
     }

@@ -92,6 +92,7 @@ impl StreamSocket {
     }
 
     /// Waits for another system call than those above, which must not block.
+    #[cfg(target_os = "linux")]
     pub(super) fn io(
         &self,
         side: Side,

@@ -71,6 +71,7 @@ impl TcpStream {
     }
 
     /// For copies within the kernel; see [`StreamSocket::io`].
+    #[cfg(target_os = "linux")]
     pub(crate) fn io(
         &self,
         side: Side,

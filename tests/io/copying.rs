@@ -150,6 +150,34 @@ fn other_readers_and_writers_are_as_in_std() {
     });
 }
 
+/// Without a descriptor left for a pipe, it goes on by reading and writing.
+#[test]
+fn without_descriptors() {
+    const CHILD: &str = "PIRN_IO_NO_DESCRIPTORS";
+    if std::env::var_os(CHILD).is_none() {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["copying::without_descriptors", "--exact", "--test-threads=1"]);
+        let output = command.env(CHILD, "1").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "{output:?}");
+        return;
+    }
+    runtime(1).run(|| {
+        let ((mut from, reader), (writer, to)) = (pair(), pair());
+        let (_, limit) = rlimit::Resource::NOFILE.get().unwrap();
+        rlimit::Resource::NOFILE.set(0, limit).unwrap();
+        pipe().unwrap_err();
+        let writing = pirn::spawn(move || from.write_all(&pattern(MUCH)).unwrap());
+        let copying = pirn::spawn(move || {
+            let (mut reader, mut writer) = (reader, writer);
+            copy(&mut reader, &mut writer).unwrap()
+        });
+        assert!(drained(to) == pattern(MUCH));
+        writing.join().unwrap();
+        assert_eq!(copying.join().unwrap(), MUCH as u64);
+    });
+}
+
 /// Both ends of a connection to whoever runs `copy_bidirectional` between two streams.
 fn proxied(world: World) -> (TcpStream, TcpStream, crate::support::Peer<io::Result<(u64, u64)>>) {
     let ((client, one), (two, server)) = (pair(), pair());

@@ -210,7 +210,7 @@ fn readers_are_cancelled_with_their_runtime() {
             let counted = Counted(&GONE);
             runtime.spawn(move || {
                 let _counted = counted;
-                reader.read(&mut [0; 4]).unwrap();
+                reader.read_exact(&mut [0; 4]).unwrap();
             });
         }
         runtime.run(settle);

@@ -5,7 +5,7 @@
 use crate::support::{guarded, runtime};
 use pirn::io::{Read, Write, stderr, stdin, stdout};
 use std::fs::File;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -315,6 +315,31 @@ fn output_without_a_reader_is_a_broken_pipe() {
     drop(stdout);
     let output = child.wait_with_output().unwrap();
     assert_eq!(between(&output.stderr), "BrokenPipe");
+}
+
+/// As in std, writes go to whatever the descriptor is by now, also after a wait.
+#[test]
+fn output_that_is_put_elsewhere() {
+    let path = std::env::temp_dir().join(format!("pirn-io-elsewhere-{}", std::process::id()));
+    if is_child() {
+        let path = std::env::var_os("PIRN_IO_REPORT").unwrap();
+        runtime(1).run(|| {
+            // More than a pipe holds: this waits for the reader.
+            writeln!(stdout(), "{}", "before ".repeat(20_000)).unwrap();
+            let file = File::create(path).unwrap();
+            // SAFETY: two descriptors that are open.
+            assert_eq!(unsafe { libc::dup2(file.as_raw_fd(), 1) }, 1);
+            writeln!(stdout(), "after").unwrap();
+        });
+        std::process::exit(0);
+    }
+    let mut command = same_test("output_that_is_put_elsewhere");
+    let output = command.env("PIRN_IO_REPORT", &path).output().unwrap();
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.ends_with(&format!("{}\n", "before ".repeat(20_000))));
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "after\n");
+    std::fs::remove_file(path).unwrap();
 }
 
 /// Whoever has it may lock it again; others wait.
