@@ -264,6 +264,9 @@ fn a_reset_ends_both_directions() {
                 let told = (&*other).read(&mut [0]);
                 assert!(matches!(told, Ok(0)) || told.is_err(), "{state}: {told:?}");
                 if let Some(feeding) = feeding {
+                    // A socket that was shut down opens its window no more: without this, a writer
+                    // may wait until the system gives up the closed end, a minute later.
+                    let _may_be_reset = other.shutdown(Shutdown::Both);
                     feeding.join();
                 }
             }
