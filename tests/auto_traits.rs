@@ -1,5 +1,5 @@
-//! `Send`, `Sync`, `Unpin`, `UnwindSafe` and `RefUnwindSafe` of the types of `pirn::thread`: a
-//! table against std's.
+//! `Send`, `Sync`, `Unpin`, `UnwindSafe` and `RefUnwindSafe` of the types of `pirn::thread`
+//! and `pirn::io`: a table against std's.
 
 use std::cell::Cell;
 use std::fmt::Debug;
@@ -116,6 +116,21 @@ fn the_types_of_thread_are_as_stds() {
         ScopedJoinHandle<'static, Pinned>,
         Scope<'static, 'static>,
     );
+}
+
+#[test]
+fn the_types_of_io_are_as_stds() {
+    macro_rules! same {
+        ($($type:ident $(<$lifetime:lifetime>)?),* $(,)?) => {
+            $(assert_eq!(
+                traits!(pirn::io::$type $(<$lifetime>)?),
+                traits!(std::io::$type $(<$lifetime>)?),
+                "{}", stringify!($type)
+            );)*
+        };
+    }
+    same!(PipeReader, PipeWriter, Stdin, StdinLock<'static>, Stdout, StdoutLock<'static>);
+    same!(Stderr, StderrLock<'static>);
 }
 
 #[test]

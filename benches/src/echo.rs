@@ -1,9 +1,8 @@
 //! Echo of 64 bytes over loopback: servers, each in a process of its own, driven by the same client.
 //! The floor is a bare epoll loop per core.
 
-#![expect(unsafe_code, reason = "the unit of a process's times is to be had from sysconf alone")]
-
 use crate::contestants;
+use crate::cpu;
 use crate::epoll::Epoll;
 use hdrhistogram::Histogram;
 use std::collections::HashMap;
@@ -40,15 +39,6 @@ impl Server {
         let address = line.trim().parse().map_err(io::Error::other)?;
         Ok(Server { process, address })
     }
-
-    /// User and system time so far, in seconds.
-    fn cpu(&self) -> io::Result<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
-        let ticks: f64 = fields[11..13].iter().filter_map(|field| field.parse::<f64>().ok()).sum();
-        // SAFETY: no pointers.
-        Ok(ticks / unsafe { libc::sysconf(libc::_SC_CLK_TCK) } as f64)
-    }
 }
 
 impl Drop for Server {
@@ -78,7 +68,7 @@ fn drive(server: &Server, connections: usize) -> io::Result<Outcome> {
         streams.insert(key, (stream, Instant::now(), 0));
     }
     let mut latency = Histogram::<u64>::new(3).map_err(io::Error::other)?;
-    let (start, cpu) = (Instant::now(), server.cpu()?);
+    let (start, cpu) = (Instant::now(), cpu::seconds_of(server.process.id())?);
     for (stream, sent, _) in streams.values_mut() {
         *sent = Instant::now();
         stream.write_all(&message)?;
@@ -104,7 +94,7 @@ fn drive(server: &Server, connections: usize) -> io::Result<Outcome> {
         }
     }
     let elapsed = start.elapsed().as_secs_f64();
-    let cpu = server.cpu()? - cpu;
+    let cpu = cpu::seconds_of(server.process.id())? - cpu;
     Ok(Outcome {
         per_second: count as f64 / elapsed,
         cpu_per_million: cpu * 1e6 / count as f64,

@@ -2,7 +2,7 @@
 //! tokio and Go, alternately in one run.
 //!
 //! ```text
-//! cargo run --release -p pirn-benches -- switch spawn parked place channel echo locks mutex
+//! cargo run --release -p pirn-benches -- switch spawn parked place channel echo bulk locks mutex
 //! cargo run --release -p pirn-benches --features peers -- channel
 //! ```
 //!
@@ -15,6 +15,7 @@
 //! pirn-benches work pirn 1 round-trip 1000 0
 //! ```
 
+mod bulk;
 mod channel;
 mod contestants;
 mod cpu;
@@ -30,13 +31,15 @@ mod table;
 use std::io;
 use std::process::ExitCode;
 
-const ROWS: [&str; 8] = ["switch", "spawn", "parked", "place", "channel", "echo", "locks", "mutex"];
+const ROWS: [&str; 9] =
+    ["switch", "spawn", "parked", "place", "channel", "echo", "bulk", "locks", "mutex"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let done = match arguments.first().map(String::as_str) {
         None => print_tables(&ROWS),
         Some("work") => race::child(&arguments[1..]),
+        Some("proxy") => bulk::child(&arguments[1..]),
         Some("serve") => echo::child(&arguments[1..]),
         Some(_) => print_tables(&arguments.iter().map(String::as_str).collect::<Vec<_>>()),
     };
@@ -61,6 +64,7 @@ fn print_tables(rows: &[&str]) -> io::Result<()> {
             "place" => place::place(),
             "channel" => channel::channel(),
             "echo" => echo::echo(),
+            "bulk" => bulk::bulk(),
             "locks" => sync::uncontended(),
             "mutex" => sync::contended(),
             other => unreachable!("{other} is not in ROWS"),

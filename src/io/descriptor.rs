@@ -33,8 +33,9 @@ use crate::io::sys;
 use crate::netpoller::{Done, Side, Source};
 use crate::park::WaitReason;
 use crate::sched;
+use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 /// Whose open file description it is.
@@ -135,7 +136,6 @@ impl Descriptor {
     /// # Errors
     ///
     /// `WouldBlock` if the deadline comes first.
-    #[expect(dead_code, reason = "for child processes")]
     pub(crate) fn readable(&self, deadline: Option<Instant>) -> io::Result<()> {
         self.io(Side::Read, deadline, |fd| ready(fd, Side::Read))
     }
@@ -145,7 +145,6 @@ impl Descriptor {
     /// # Errors
     ///
     /// `WouldBlock` if the deadline comes first.
-    #[expect(dead_code, reason = "for child processes")]
     pub(crate) fn writable(&self, deadline: Option<Instant>) -> io::Result<()> {
         self.io(Side::Write, deadline, |fd| ready(fd, Side::Write))
     }
@@ -163,6 +162,15 @@ impl Descriptor {
         };
         // What is short here need not be the end of what there is: a pipe may have packets.
         self.source.io(side, reason, deadline, |fd| Ok(Done { value: op(fd)?, drained: false }))
+    }
+}
+
+impl fmt::Debug for Descriptor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Descriptor")
+            .field("fd", &self.as_fd().as_raw_fd())
+            .field("description", &self.description)
+            .finish()
     }
 }
 

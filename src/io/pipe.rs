@@ -64,6 +64,11 @@ impl PipeReader {
         PipeReader { descriptor: Arc::new(descriptor) }
     }
 
+    #[cfg(target_os = "linux")]
+    pub(super) fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
     pub(super) fn into_fd(self) -> io::Result<OwnedFd> {
         give_away(self.descriptor)
     }
@@ -81,6 +86,11 @@ impl PipeReader {
 impl PipeWriter {
     pub(super) fn new(descriptor: Descriptor) -> PipeWriter {
         PipeWriter { descriptor: Arc::new(descriptor) }
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(super) fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
     }
 
     pub(super) fn into_fd(self) -> io::Result<OwnedFd> {

@@ -5,6 +5,8 @@
 use crate::netpoller::Side;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+#[cfg(target_os = "linux")]
+use std::ptr;
 
 /// Buffers in one call, as in std. More make it fail.
 const MAX_BUFFERS: usize = 1024;
@@ -124,13 +126,29 @@ pub(super) fn is_ready(fd: BorrowedFd<'_>, side: Side) -> io::Result<bool> {
     Ok(ready)
 }
 
-/// Whether it is a file on a disk, which takes any write whole.
-pub(super) fn is_regular_file(fd: BorrowedFd<'_>) -> bool {
+/// The kind of file, as `S_IFMT` masks it.
+fn kind(fd: BorrowedFd<'_>) -> io::Result<libc::mode_t> {
     // SAFETY: a structure of numbers, for which zeros are values.
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: the descriptor is open, and the structure is of the right type.
-    let result = unsafe { libc::fstat(fd.as_raw_fd(), &raw mut stat) };
-    result == 0 && stat.st_mode & libc::S_IFMT == libc::S_IFREG
+    done(unsafe { libc::fstat(fd.as_raw_fd(), &raw mut stat) })?;
+    Ok(stat.st_mode & libc::S_IFMT)
+}
+
+/// Whether it is a regular file, which takes any write whole.
+pub(super) fn is_regular_file(fd: BorrowedFd<'_>) -> bool {
+    kind(fd).is_ok_and(|kind| kind == libc::S_IFREG)
+}
+
+/// Whether it is a pipe, named or not.
+#[cfg(target_os = "linux")]
+pub(super) fn is_fifo(fd: BorrowedFd<'_>) -> bool {
+    kind(fd).is_ok_and(|kind| kind == libc::S_IFIFO)
+}
+
+/// Whether it is something that is always ready and that pollers refuse.
+pub(super) fn is_on_disk(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(matches!(kind(fd)?, libc::S_IFREG | libc::S_IFDIR | libc::S_IFBLK))
 }
 
 /// The flags of the open file description.
@@ -166,4 +184,27 @@ pub(super) fn reopen(fd: BorrowedFd<'_>) -> Option<OwnedFd> {
 #[cfg(not(target_os = "linux"))]
 pub(super) fn reopen(_fd: BorrowedFd<'_>) -> Option<OwnedFd> {
     None
+}
+
+/// Moves bytes between a pipe and something else, or another pipe, without waiting on a pipe.
+#[cfg(target_os = "linux")]
+pub(super) fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, len: usize) -> io::Result<usize> {
+    let (from, to) = (from.as_raw_fd(), to.as_raw_fd());
+    let flags = libc::SPLICE_F_NONBLOCK | libc::SPLICE_F_MOVE;
+    // SAFETY: the descriptors are open, and there are no offsets.
+    count(unsafe { libc::splice(from, ptr::null_mut(), to, ptr::null_mut(), len, flags) })
+}
+
+/// Whether a write to a closed socket leaves the process alive.
+#[cfg(target_os = "linux")]
+pub(super) fn is_sigpipe_ignored() -> bool {
+    // SAFETY: zeros are a value of it, and the call changes nothing but that.
+    let action = unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        if libc::sigaction(libc::SIGPIPE, ptr::null(), &raw mut action) != 0 {
+            return false;
+        }
+        action
+    };
+    action.sa_sigaction != libc::SIG_DFL
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// The limits of both sides, shared by a stream's clones. Most streams have none, which costs a
 /// load to find out.
 #[derive(Debug, Default)]
-pub(super) struct Limits(OnceLock<Box<Sides>>);
+pub(crate) struct Limits(OnceLock<Box<Sides>>);
 
 #[derive(Debug, Default)]
 struct Sides {
@@ -32,19 +32,19 @@ impl Limits {
     ///
     /// `WouldBlock`, as for a timeout, if the deadline has passed.
     #[inline]
-    pub(super) fn start(&self, side: Side) -> io::Result<Option<Instant>> {
+    pub(crate) fn start(&self, side: Side) -> io::Result<Option<Instant>> {
         if self.0.get().is_none() { Ok(None) } else { self.get(side).start() }
     }
 
-    pub(super) fn timeout(&self, side: Side) -> Option<Duration> {
+    pub(crate) fn timeout(&self, side: Side) -> Option<Duration> {
         self.get(side).timeout
     }
 
-    pub(super) fn set_timeout(&self, side: Side, timeout: Option<Duration>) {
+    pub(crate) fn set_timeout(&self, side: Side, timeout: Option<Duration>) {
         self.change(side, |limit| limit.timeout = timeout);
     }
 
-    pub(super) fn set_deadline(&self, side: Side, deadline: Option<Instant>) {
+    pub(crate) fn set_deadline(&self, side: Side, deadline: Option<Instant>) {
         self.change(side, |limit| limit.deadline = deadline);
     }
 
@@ -82,6 +82,6 @@ impl Limit {
 }
 
 /// Std's error for a timeout of zero.
-pub(super) fn zero_timeout() -> io::Error {
+pub(crate) fn zero_timeout() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "cannot set a 0 duration timeout")
 }

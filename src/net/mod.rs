@@ -49,6 +49,7 @@ mod tcp;
 
 pub use addr::{ToSocketAddrs, lookup_host, lookup_host_timeout};
 pub use builder::SocketBuilder;
+pub(crate) use limits::Limits;
 pub use listener::{Incoming, TcpListener};
 pub use server::{Listen, Server, ServerBuilder, ServerStats};
 pub use std::net::{

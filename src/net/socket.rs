@@ -91,6 +91,21 @@ impl StreamSocket {
         })
     }
 
+    /// Waits for another system call than those above, which must not block.
+    #[cfg(target_os = "linux")]
+    pub(super) fn io(
+        &self,
+        side: Side,
+        mut op: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let deadline = self.limits.start(side)?;
+        let reason = match side {
+            Side::Read => WaitReason::Read,
+            Side::Write => WaitReason::Write,
+        };
+        self.source.io(side, reason, deadline, |fd| Ok(Done { value: op(fd)?, drained: false }))
+    }
+
     pub(super) fn timeout(&self, side: Side) -> Option<Duration> {
         self.limits.timeout(side)
     }

@@ -10,7 +10,7 @@ use socket2::SockRef;
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -76,6 +76,16 @@ impl TcpStream {
 
     pub(super) fn socket(&self) -> &Arc<StreamSocket> {
         &self.socket
+    }
+
+    /// For copies within the kernel; see [`StreamSocket::io`].
+    #[cfg(target_os = "linux")]
+    pub(crate) fn io(
+        &self,
+        side: Side,
+        op: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        self.socket.io(side, op)
     }
 
     pub(super) fn into_fd(self) -> io::Result<OwnedFd> {
@@ -297,7 +307,7 @@ impl TcpStream {
 }
 
 impl AsFd for TcpStream {
-    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
 }

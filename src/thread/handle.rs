@@ -47,6 +47,13 @@ struct OsToken {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct ThreadId(NonZero<u64>);
 
+impl ThreadId {
+    /// For what remembers whom it belongs to.
+    pub(crate) fn number(self) -> u64 {
+        self.0.get()
+    }
+}
+
 thread_local! {
     static OS_THREAD: RefCell<Option<Arc<OsThread>>> = const { RefCell::new(None) };
 }

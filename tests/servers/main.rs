@@ -5,6 +5,7 @@ mod echo;
 mod graceful;
 mod hog;
 mod http;
+mod proxy;
 mod support;
 
 #[path = "../../examples/support/echo.rs"]
@@ -13,5 +14,7 @@ mod echo_server;
 mod graceful_server;
 #[path = "../../examples/support/http.rs"]
 mod http_server;
+#[path = "../../examples/support/proxy.rs"]
+mod proxy_server;
 #[path = "../../examples/support/server.rs"]
 mod server;
