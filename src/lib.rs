@@ -32,7 +32,7 @@
 //!   several; [`sync::mpsc`] if std's suffice;
 //! - [`sync`] for locks, conditions and initialisers, and for semaphores, events and more;
 //! - [`coroutine_local!`] for values of each coroutine's own;
-//! - [`net`] for sockets;
+//! - [`net`] for sockets, and [`os::unix::net`] for those of Unix;
 //! - [`blocking`](crate::blocking()) and [`block_in_place`] for what can only block;
 //! - [`Builder`] and [`Runtime`] for a runtime of one's own: the first `spawn` starts a default one.
 //!
@@ -60,6 +60,8 @@ mod coroutine;
 pub mod net;
 #[cfg(not(loom))]
 mod netpoller;
+#[cfg(not(loom))]
+pub mod os;
 #[cfg(not(loom))]
 mod park;
 mod primitive;

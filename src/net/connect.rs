@@ -4,7 +4,7 @@ use crate::net::limits::zero_timeout;
 use crate::net::sys;
 use crate::netpoller::{Done, Side, Source};
 use crate::park::{self, WaitReason};
-use socket2::{SockAddr, SockRef};
+use socket2::{Domain, SockAddr, SockRef};
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use std::time::Duration;
 /// The connection is made in the background; the socket is writable once that has ended, well or
 /// not. A caller that is cancelled meanwhile drops the socket, and so closes it.
 pub(super) fn connect(addr: &SocketAddr, timeout: Option<Duration>) -> io::Result<Source> {
-    let source = Source::new(sys::tcp_socket(addr)?.into());
+    let source = Source::new(sys::stream_socket(Domain::for_address(*addr))?.into());
     let deadline = timeout.and_then(park::deadline_after);
     let addr = SockAddr::from(*addr);
     let mut started = false;

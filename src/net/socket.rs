@@ -1,4 +1,5 @@
-//! A connected stream socket: what every kind of stream has in common.
+//! A socket that sends and receives: what every kind of stream, and of datagram sockets, has in
+//! common.
 
 use crate::net::limits::{Limits, zero_timeout};
 use crate::net::sys::{self, Keep};
@@ -10,20 +11,28 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Shared by a stream's clones: descriptor, slot, limits and the wish not to wait.
-pub(super) struct StreamSocket {
+/// Shared by a socket's clones: descriptor, slot, limits and the wish not to wait.
+pub(super) struct Socket {
     source: Source,
     limits: Limits,
+    /// A read that leaves room proves that nothing is left: so it is with TCP. On a Unix socket
+    /// reads also end where descriptors were sent along.
+    short_reads_drain: bool,
 }
 
-impl StreamSocket {
-    /// Takes over a socket that we have made ourselves.
-    pub(super) fn new(source: Source) -> StreamSocket {
-        StreamSocket { source, limits: Limits::default() }
+impl Socket {
+    /// Takes over a TCP socket that we have made ourselves.
+    pub(super) fn tcp(source: Source) -> Socket {
+        Socket { source, limits: Limits::default(), short_reads_drain: true }
+    }
+
+    /// Takes over any other socket that we have made ourselves.
+    pub(super) fn new(source: Source) -> Socket {
+        Socket { source, limits: Limits::default(), short_reads_drain: false }
     }
 
     /// Takes over a descriptor with the options it has: timeouts, and the wish not to wait.
-    pub(super) fn foreign(fd: OwnedFd) -> StreamSocket {
+    pub(super) fn foreign(fd: OwnedFd) -> Socket {
         let socket = SockRef::from(&fd);
         let limits = Limits::default();
         // A descriptor of which these cannot be asked is no socket; using it will say so.
@@ -34,9 +43,10 @@ impl StreamSocket {
             limits.set_timeout(Side::Write, timeout);
         }
         let nonblocking = socket.nonblocking().unwrap_or(false);
+        let short_reads_drain = sys::is_internet_stream(&socket);
         let source = Source::new(fd);
         source.set_user_nonblocking(nonblocking);
-        StreamSocket { source, limits }
+        Socket { source, limits, short_reads_drain }
     }
 
     /// The descriptor, with the flags that its user expects. It is a duplicate if there are clones.
@@ -50,20 +60,45 @@ impl StreamSocket {
         Ok(fd)
     }
 
+    /// Calls `op`, which receives something, until it does not block.
+    #[inline]
+    pub(super) fn receive<T>(
+        &self,
+        mut op: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let deadline = self.limits.start(Side::Read)?;
+        self.source.io(Side::Read, WaitReason::Read, deadline, |fd| {
+            Ok(Done { value: op(fd)?, drained: false })
+        })
+    }
+
+    /// Calls `op`, which sends something, until it does not block.
+    #[inline]
+    pub(super) fn transmit<T>(
+        &self,
+        mut op: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let deadline = self.limits.start(Side::Write)?;
+        self.source.io(Side::Write, WaitReason::Write, deadline, |fd| {
+            Ok(Done { value: op(fd)?, drained: false })
+        })
+    }
+
+    /// The same for an `op` that may have to wait for something that no readiness tells of.
+    pub(super) fn transmit_unannounced<T>(
+        &self,
+        op: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let deadline = self.limits.start(Side::Write)?;
+        self.source.io_unannounced(WaitReason::Write, deadline, op)
+    }
+
     #[inline]
     pub(super) fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
         let deadline = self.limits.start(Side::Read)?;
         self.source.io(Side::Read, WaitReason::Read, deadline, |fd| {
             let count = sys::recv(fd, buf, Keep::No)?;
-            Ok(received(count, buf.len()))
-        })
-    }
-
-    pub(super) fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        let deadline = self.limits.start(Side::Read)?;
-        self.source.io(Side::Read, WaitReason::Read, deadline, |fd| {
-            let value = sys::recv(fd, buf, Keep::Yes)?;
-            Ok(Done { value, drained: false })
+            Ok(self.received(count, buf.len()))
         })
     }
 
@@ -72,23 +107,33 @@ impl StreamSocket {
         let room = bufs[..sys::usable(bufs.len())].iter().map(|buf| buf.len()).sum();
         self.source.io(Side::Read, WaitReason::Read, deadline, |fd| {
             let count = sys::recv_vectored(fd, bufs)?;
-            Ok(received(count, room))
+            Ok(self.received(count, room))
         })
     }
 
+    /// A read that left room has emptied the socket, unless it met the end.
+    #[inline]
+    fn received(&self, count: usize, room: usize) -> Done<usize> {
+        Done { value: count, drained: self.short_reads_drain && 0 < count && count < room }
+    }
+
+    /// Takes a datagram.
+    pub(super) fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.receive(|fd| sys::recv(fd, buf, Keep::No))
+    }
+
+    pub(super) fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.receive(|fd| sys::recv(fd, buf, Keep::Yes))
+    }
+
+    /// Sends bytes of a stream, or a datagram.
     #[inline]
     pub(super) fn write(&self, buf: &[u8]) -> io::Result<usize> {
-        let deadline = self.limits.start(Side::Write)?;
-        self.source.io(Side::Write, WaitReason::Write, deadline, |fd| {
-            Ok(Done { value: sys::send(fd, buf)?, drained: false })
-        })
+        self.transmit(|fd| sys::send(fd, buf))
     }
 
     pub(super) fn write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let deadline = self.limits.start(Side::Write)?;
-        self.source.io(Side::Write, WaitReason::Write, deadline, |fd| {
-            Ok(Done { value: sys::send_vectored(fd, bufs)?, drained: false })
-        })
+        self.transmit(|fd| sys::send_vectored(fd, bufs))
     }
 
     pub(super) fn timeout(&self, side: Side) -> Option<Duration> {
@@ -120,13 +165,8 @@ impl StreamSocket {
     }
 }
 
-impl AsFd for StreamSocket {
+impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.source.as_fd()
     }
-}
-
-/// A read that left room has emptied the socket, unless it met the end.
-fn received(count: usize, room: usize) -> Done<usize> {
-    Done { value: count, drained: 0 < count && count < room }
 }

@@ -6,4 +6,4 @@ mod slot;
 mod source;
 
 pub(crate) use driver::PollDriver;
-pub(crate) use source::{Done, Side, Source};
+pub(crate) use source::{Done, Side, Source, pause};

@@ -14,7 +14,7 @@ use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A direction of a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,6 +129,40 @@ impl Source {
         }
     }
 
+    /// The same for what may fail with `EAGAIN` although the descriptor is ready, so that no edge
+    /// will follow: it is tried again after a pause, and after longer and longer ones.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`io`](Source::io).
+    pub(crate) fn io_unannounced<T>(
+        &self,
+        reason: WaitReason,
+        deadline: Option<Instant>,
+        mut op: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let mut length = FIRST_PAUSE;
+        loop {
+            match op(self.as_fd()) {
+                Ok(value) => {
+                    sched::cooperate();
+                    return Ok(value);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                Err(would_block) if self.is_user_nonblocking() => return Err(would_block),
+                Err(would_block) => {
+                    if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                        return Err(would_block);
+                    }
+                }
+            }
+            let end = park::deadline_after(length);
+            pause(reason, [end, deadline].into_iter().flatten().min());
+            length = LONGEST_PAUSE.min(2 * length);
+        }
+    }
+
     /// Waits for an edge that came after `seen`. `false`: the deadline came first.
     fn wait(
         &self,
@@ -165,6 +199,19 @@ impl Source {
             // A look more than needed does no harm.
             Outcome::Woken | Outcome::Interrupted => Ok(true),
         }
+    }
+}
+
+/// How long [`Source::io_unannounced`] waits at first: about what a neighbour needs to make room.
+const FIRST_PAUSE: Duration = Duration::from_micros(64);
+/// And at the most. A thousand who wait so cost a core a few percent.
+const LONGEST_PAUSE: Duration = Duration::from_millis(16);
+
+/// Lets time pass.
+pub(crate) fn pause(reason: WaitReason, end: Option<Instant>) {
+    // Nobody gets the ticket: the deadline ends the wait, or a cancellation.
+    if park::park(reason, end, Cancel::Deliver, |_ticket| true) == Outcome::Cancelled {
+        unwind_cancelled();
     }
 }
 
