@@ -1,4 +1,4 @@
-//! TCP, in every combination of coroutines, runtimes and plain threads.
+//! TCP, UDP and Unix sockets, in every combination of coroutines, runtimes and plain threads.
 
 mod descriptors;
 mod resets;
@@ -6,4 +6,7 @@ mod std_parity;
 mod support;
 mod tcp;
 mod timeouts;
+mod udp;
+mod udp_many;
+
 mod waiters;
