@@ -115,7 +115,7 @@ impl UdpSocket {
     ///
     /// A datagram that is longer than its room [says so](Datagram::is_truncated). Those that were
     /// there before are gone, also if this fails. If `datagrams` has a capacity of zero, this gives
-    /// zero at once.
+    /// zero at once; otherwise it does so only for a socket that was shut down.
     ///
     /// # Errors
     ///
@@ -161,7 +161,10 @@ impl UdpSocket {
         if buffers.is_empty() {
             return Ok(0);
         }
-        self.socket.receive(|fd| recv_many(fd, buffers, |arrival| received.push(arrival)))?;
+        self.socket.receive_datagrams(
+            || (),
+            |fd| recv_many(fd, buffers, |arrival| received.push(arrival)),
+        )?;
         if received.iter().any(|arrival| arrival.from.is_none()) {
             received.clear();
             return Err(not_internet());

@@ -5,7 +5,7 @@ use crate::net::limits::{Limits, zero_timeout};
 use crate::net::sys::{self, Keep};
 use crate::netpoller::{Done, Side, Source};
 use crate::park::WaitReason;
-use socket2::SockRef;
+use socket2::{SockAddr, SockRef};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -72,6 +72,28 @@ impl Socket {
         })
     }
 
+    /// The same for an `op` that receives datagrams. `nothing` is what there is once the socket has
+    /// been shut down.
+    ///
+    /// Linux gives that to calls that wait, and `EAGAIN` to those that do not, so that it has to be
+    /// asked: of a socket that is ready and yet gives nothing, which a poller may have told long
+    /// ago.
+    pub(super) fn receive_datagrams<T>(
+        &self,
+        nothing: impl Fn() -> T,
+        mut op: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let mut tried = false;
+        self.receive(|fd| match op(fd) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let ready = tried || self.source.end_was_reported();
+                tried = true;
+                if ready && sys::is_shut_down(fd) { Ok(nothing()) } else { Err(error) }
+            }
+            result => result,
+        })
+    }
+
     /// Calls `op`, which sends something, until it does not block.
     #[inline]
     pub(super) fn transmit<T>(
@@ -119,11 +141,17 @@ impl Socket {
 
     /// Takes a datagram.
     pub(super) fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.receive(|fd| sys::recv(fd, buf, Keep::No))
+        self.receive_datagrams(|| 0, |fd| sys::recv(fd, buf, Keep::No))
     }
 
+    /// Takes a datagram, or looks at it, and says where it came from.
+    pub(super) fn recv_from(&self, buf: &mut [u8], keep: Keep) -> io::Result<(usize, SockAddr)> {
+        self.receive_datagrams(|| (0, sys::no_addr()), |fd| sys::recv_from(fd, buf, keep))
+    }
+
+    /// Looks at bytes of a stream, or at a datagram.
     pub(super) fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        self.receive(|fd| sys::recv(fd, buf, Keep::Yes))
+        self.receive_datagrams(|| 0, |fd| sys::recv(fd, buf, Keep::Yes))
     }
 
     /// Sends bytes of a stream, or a datagram.

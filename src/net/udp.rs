@@ -118,7 +118,7 @@ impl UdpSocket {
     }
 
     fn recv_from_or_peek(&self, buf: &mut [u8], keep: Keep) -> io::Result<(usize, SocketAddr)> {
-        let (len, from) = self.socket.receive(|fd| sys::recv_from(fd, buf, keep))?;
+        let (len, from) = self.socket.recv_from(buf, keep)?;
         Ok((len, internet_addr(&from)?))
     }
 

@@ -83,6 +83,11 @@ impl Source {
         self.user_nonblocking.load(Ordering::Relaxed)
     }
 
+    /// Whether a poller has told of an end, an error or urgent data. It does so once.
+    pub(crate) fn end_was_reported(&self) -> bool {
+        self.slot.end_was_reported()
+    }
+
     /// Calls `op` until it does not block any more, and waits in between: the one place that does.
     ///
     /// # Errors

@@ -8,5 +8,5 @@ mod tcp;
 mod timeouts;
 mod udp;
 mod udp_many;
-
+mod unix;
 mod waiters;

@@ -177,6 +177,25 @@ fn a_refusal_wakes_a_receiver() {
     });
 }
 
+/// Std's has no method for that, but its descriptor may meet one that has.
+#[test]
+fn shutdown_wakes_a_receiver() {
+    everywhere(|world| {
+        let (one, _two) = pair_at(([127, 0, 0, 1], 0).into());
+        let one = Arc::new(one);
+        let waits = Flag::default();
+        let (waiting, receiver) = (waits.clone(), one.clone());
+        let receiver = world.spawn(move || {
+            waiting.set();
+            receiver.recv(&mut [0; 8]).unwrap()
+        });
+        waits.wait_and_settle();
+        SockRef::from(&one).shutdown(std::net::Shutdown::Read).unwrap();
+        assert_eq!(receiver.join(), 0);
+        assert_eq!(one.recv_many(&mut pirn::net::Datagrams::new(2, 8)).unwrap(), 0);
+    });
+}
+
 #[test]
 fn timeouts_and_deadlines() {
     everywhere(|_world| {

@@ -1,6 +1,6 @@
 //! The system calls of sockets, none of which waits.
 
-#![expect(unsafe_code, reason = "recv, send, recvmsg and sendmsg, with and without addresses")]
+#![expect(unsafe_code, reason = "recv, send, recvmsg, sendmsg and poll")]
 
 mod descriptors;
 mod many;
@@ -8,7 +8,7 @@ mod many;
 pub(super) use descriptors::{recv_fds, send_fds};
 pub(super) use many::{AT_ONCE, Arrival, Departures, recv_many, send_many};
 
-use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use socket2::{Domain, SockAddr, SockAddrStorage, SockRef, Socket, Type};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -114,6 +114,30 @@ pub(super) fn recv_from(
         SockAddr::try_init(|addr, len| {
             count(libc::recvfrom(fd.as_raw_fd(), buffer, room, flags, addr.cast(), len))
         })
+    }
+}
+
+/// The address of nobody.
+pub(super) fn no_addr() -> SockAddr {
+    // SAFETY: of an address that is zero bytes long, none need be initialised.
+    unsafe { SockAddr::new(SockAddrStorage::zeroed(), 0) }
+}
+
+/// Whether a socket without anything to receive will never have anything.
+///
+/// Asked on Linux alone: elsewhere receiving itself says so.
+pub(super) fn is_shut_down(fd: BorrowedFd<'_>) -> bool {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLRDHUP, revents: 0 };
+        // SAFETY: one valid entry, and the count says so.
+        let ready = unsafe { libc::poll(&raw mut entry, 1, 0) };
+        ready == 1 && entry.revents & libc::POLLRDHUP != 0
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    {
+        let _receiving_says_so = fd;
+        false
     }
 }
 

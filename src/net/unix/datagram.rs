@@ -183,7 +183,7 @@ impl UnixDatagram {
     }
 
     fn recv_from_or_peek(&self, buf: &mut [u8], keep: Keep) -> io::Result<(usize, SocketAddr)> {
-        let (len, from) = self.socket.receive(|fd| sys::recv_from(fd, buf, keep))?;
+        let (len, from) = self.socket.recv_from(buf, keep)?;
         Ok((len, from_system(&from)?))
     }
 
@@ -238,7 +238,8 @@ impl UnixDatagram {
         self.socket.write(buf)
     }
 
-    /// Ends one direction, or both, for every clone. Whoever is waiting in it wakes up.
+    /// Ends one direction, or both, for every clone. Whoever is waiting in it wakes up: to receive
+    /// gives zero bytes from then on, and to send fails.
     ///
     /// # Errors
     ///
@@ -285,7 +286,7 @@ impl UnixDatagram {
     ///
     /// See [`send_fds`](UnixDatagram::send_fds).
     pub fn recv_fds(&self, buf: &mut [u8], max: usize) -> io::Result<(usize, Vec<OwnedFd>)> {
-        self.socket.receive(|fd| sys::recv_fds(fd, buf, max))
+        self.socket.receive_datagrams(|| (0, Vec::new()), |fd| sys::recv_fds(fd, buf, max))
     }
 }
 
