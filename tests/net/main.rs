@@ -1,6 +1,7 @@
 //! TCP, UDP and Unix sockets, in every combination of coroutines, runtimes and plain threads.
 
 mod descriptors;
+mod handover;
 mod resets;
 mod std_parity;
 mod support;

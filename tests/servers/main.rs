@@ -1,14 +1,22 @@
 //! The servers of the examples, met by clients that are plain threads with std's sockets: polite
 //! ones, and all the others.
 
+mod dns;
 mod echo;
 mod hog;
 mod http;
 mod support;
+mod unix;
 
+#[path = "../../examples/support/accept.rs"]
+mod accept;
+#[path = "../../examples/support/dns.rs"]
+mod dns_server;
 #[path = "../../examples/support/echo.rs"]
 mod echo_server;
 #[path = "../../examples/support/http.rs"]
 mod http_server;
 #[path = "../../examples/support/server.rs"]
 mod server;
+#[path = "../../examples/support/unix.rs"]
+mod unix_server;
