@@ -9,7 +9,7 @@
 //!
 //! ```sh
 //! dig @127.0.0.1 -p 5300 spool.test A
-//! dig @127.0.0.1 -p 5300 spool.test ANY
+//! dig @127.0.0.1 -p 5300 +notcp spool.test ANY
 //! dig @127.0.0.1 -p 5300 loom.test
 //! ```
 

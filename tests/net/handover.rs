@@ -66,6 +66,8 @@ fn child() {
         let (len, mut fds) = parent.recv_fds(&mut word, 1).unwrap();
         assert_eq!(&word[..len], b"listener");
         let listener = TcpListener::from(fds.pop().unwrap());
+        // Its flag is shared with the parent, which cannot do without; here it means nothing.
+        listener.set_nonblocking(false).unwrap();
         serve(&listener, 3);
         parent.write_all(b"served").unwrap();
         parent.read_exact(&mut word[..5]).unwrap();

@@ -95,6 +95,8 @@ impl UnixStream {
         let source = Source::new(sys::stream_socket(Domain::UNIX)?.into());
         let addr = to_system(socket_addr)?;
         source.io_unannounced(WaitReason::Connect, None, |fd| SockRef::from(&fd).connect(&addr))?;
+        // Nothing else needs it, and whoever gets the descriptor may not expect it.
+        SockRef::from(&source.as_fd()).set_nonblocking(false)?;
         Ok(UnixStream { socket: Arc::new(Socket::new(source)) })
     }
 
@@ -194,6 +196,11 @@ impl UnixStream {
     ///
     /// It may write fewer bytes than there are, as every write, and says how many. The descriptors
     /// have all been sent then, so that the rest of the bytes goes out by a plain write.
+    ///
+    /// A duplicate shares its flags with the original. Listeners of this crate, and TCP streams that
+    /// it has opened, have `O_NONBLOCK` set; whoever makes one of them from what was received, and
+    /// wants it to wait, calls its `set_nonblocking(false)`. In this crate that does not touch the
+    /// flag.
     ///
     /// # Errors
     ///

@@ -114,6 +114,7 @@ fn what_we_make_is_not_inherited_and_std_gets_what_it_expects() {
         let fds = [&client, &server, &one].map(|stream| stream.as_raw_fd());
         assert!(fds.into_iter().all(closes_on_exec));
         assert!(closes_on_exec(listener.as_raw_fd()) && closes_on_exec(datagram.as_raw_fd()));
+        assert!([&client, &server, &one].iter().all(|stream| !is_nonblocking(stream)));
         let blocking = [client, server, one].map(|stream| stream.into_std().unwrap());
         assert!(blocking.iter().all(|stream| !is_nonblocking(stream)));
         assert!(!is_nonblocking(listener.into_std().unwrap()));
