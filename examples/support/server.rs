@@ -1,7 +1,7 @@
 //! What every server here does: listen, and accept for ever, one coroutine for each connection.
 
 #[path = "accept.rs"]
-mod accept;
+pub(crate) mod accept;
 
 use pirn::net::{SocketAddr, TcpListener, TcpStream};
 use std::io;

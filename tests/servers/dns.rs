@@ -108,10 +108,11 @@ fn what_is_known() {
     let text = (TXT, b"\x10carries the weft".to_vec());
     assert_eq!(asks(&table, "spool.test", A).answers, v4);
     assert_eq!(asks(&table, "sPOOL.tEST.", A).answers, v4);
-    assert_eq!(asks(&table, "spool.test", AAAA).answers, [v6.clone()]);
-    assert_eq!(asks(&table, "spool.test", TXT).answers, [text.clone()]);
     let [one, two] = v4;
-    assert_eq!(asks(&table, "spool.test", ANY).answers, [one, two, v6, text]);
+    let all = [one, two, v6, text];
+    assert_eq!(asks(&table, "spool.test", AAAA).answers, all[2..3]);
+    assert_eq!(asks(&table, "spool.test", TXT).answers, all[3..]);
+    assert_eq!(asks(&table, "spool.test", ANY).answers, all);
     assert_eq!(asks(&table, "deep.down.test", TXT).answers, [(TXT, vec![0])]);
     let long = &asks(&table, "long.test", TXT).answers[0].1;
     assert_eq!((long.len(), long[0], long[256]), (302, 255, 45));

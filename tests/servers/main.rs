@@ -8,8 +8,6 @@ mod http;
 mod support;
 mod unix;
 
-#[path = "../../examples/support/accept.rs"]
-mod accept;
 #[path = "../../examples/support/dns.rs"]
 mod dns_server;
 #[path = "../../examples/support/echo.rs"]

@@ -1,6 +1,6 @@
 //! The server on a Unix socket.
 
-use crate::accept;
+use crate::server::accept;
 use crate::support::{PATIENCE, bytes, read_to_end};
 use crate::unix_server::{listen, say, serve};
 use std::io::Write;

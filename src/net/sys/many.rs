@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "recvmmsg, sendmmsg and recvmsg")]
 
-use crate::net::sys::{SEND_FLAGS, count, message_of, send, send_to};
+use crate::net::sys::{count, message_of, send, send_to};
 use socket2::{SockAddr, SockAddrStorage};
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
@@ -137,6 +137,7 @@ fn arrival(message: &libc::msghdr, address: &Address, len: usize, room: usize) -
 ))]
 mod batches {
     use super::*;
+    use crate::net::sys::SEND_FLAGS;
     use std::array::from_fn;
     use std::io::IoSlice;
     use std::ptr::null_mut;
