@@ -13,8 +13,10 @@
 //! - on the blocking pool: each such wait would hold one of its threads for as long as the other end
 //!   pleases, and could not be cancelled. With all of them held, whoever is to make room may be
 //!   waiting for a thread itself.
-//! - by waiting until the descriptor is writable, as for all other sockets: it is, and stays so. On
-//!   an edge-triggered poller that is a wait without end, on others one without rest.
+//! - by waiting until the descriptor is writable, as for all other sockets. A connect would wait
+//!   without end on an edge-triggered poller. A datagram would be tried without rest: the memory of
+//!   each attempt that fails is given back, which Linux reports as room to write. On poll(2) neither
+//!   would rest.
 //!
 //! A datagram socket that is *connected* is reported when its peer has room again, so
 //! [`send`](UnixDatagram::send) waits as everything else does.

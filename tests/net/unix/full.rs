@@ -107,14 +107,14 @@ fn fill(send: impl Fn() -> io::Result<usize>) -> usize {
 /// is waited for in different ways.
 fn waits_for_room(
     world: &World,
-    sender: UnixDatagram,
+    (sender, others): (UnixDatagram, UnixDatagram),
     receiver: &UnixDatagram,
     send: impl Fn(&UnixDatagram, &[u8]) -> io::Result<usize> + Clone + Send + 'static,
 ) {
-    sender.set_nonblocking(true).unwrap();
-    let queued = fill(|| send(&sender, b"full"));
+    others.set_nonblocking(true).unwrap();
+    let queued = fill(|| send(&others, b"full"));
     assert!(queued > 0);
-    sender.set_nonblocking(false).unwrap();
+    others.set_nonblocking(false).unwrap();
 
     // Limits hold here too.
     let short = Duration::from_millis(20);
@@ -160,17 +160,39 @@ fn a_datagram_to_an_address_waits_for_room() {
     everywhere(|world| {
         let place = Place::new();
         let receiver = UnixDatagram::bind(&place).unwrap();
-        let sender = UnixDatagram::unbound().unwrap();
+        let unbound = || UnixDatagram::unbound().unwrap();
         let path = place.0.clone();
-        waits_for_room(world, sender, &receiver, move |sender, bytes| sender.send_to(bytes, &path));
+        waits_for_room(world, (unbound(), unbound()), &receiver, move |sender, bytes| {
+            sender.send_to(bytes, &path)
+        });
         // The same, of a sender that is connected elsewhere.
         let (sender, elsewhere) = UnixDatagram::pair().unwrap();
         receiver.set_nonblocking(false).unwrap();
         let to = receiver.local_addr().unwrap();
-        waits_for_room(world, sender, &receiver, move |sender, bytes| {
+        waits_for_room(world, (sender, unbound()), &receiver, move |sender, bytes| {
             sender.send_to_addr(bytes, &to)
         });
         drop(elsewhere);
+    });
+}
+
+/// Each attempt makes the sender writable: whoever waits for that tries without rest.
+#[test]
+fn a_datagram_that_waits_lets_its_worker_rest() {
+    guarded("a datagram that waits", || {
+        let place = Place::new();
+        let _receiver = UnixDatagram::bind(&place).unwrap();
+        let (sender, other) = (UnixDatagram::unbound().unwrap(), UnixDatagram::unbound().unwrap());
+        other.set_nonblocking(true).unwrap();
+        assert!(fill(|| other.send_to(b"full", &place)) > 0);
+        sender.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+        let runtime = runtime(1);
+        let schedules = || runtime.metrics().workers.iter().map(|it| it.schedules).sum::<u64>();
+        let before = schedules();
+        let sent = runtime.run(|| sender.send_to(b"x", &place));
+        assert_eq!(sent.unwrap_err().kind(), ErrorKind::WouldBlock);
+        // Some twenty pauses.
+        assert!(schedules() - before < 100, "{} attempts", schedules() - before);
     });
 }
 
@@ -179,12 +201,17 @@ fn a_datagram_to_the_peer_waits_for_room() {
     everywhere(|world| {
         let place = Place::new();
         let receiver = UnixDatagram::bind(&place).unwrap();
-        let sender = UnixDatagram::unbound().unwrap();
-        sender.connect(&place).unwrap();
-        waits_for_room(world, sender, &receiver, |sender, bytes| sender.send(bytes));
-        // Here it is the sender's own buffer that is full.
+        let connected = || {
+            let sender = UnixDatagram::unbound().unwrap();
+            sender.connect(&place).unwrap();
+            sender
+        };
+        let send = |sender: &UnixDatagram, bytes: &[u8]| sender.send(bytes);
+        waits_for_room(world, (connected(), connected()), &receiver, send);
+        // Here it is the sender's own account that is full.
         let (sender, receiver) = UnixDatagram::pair().unwrap();
-        waits_for_room(world, sender, &receiver, |sender, bytes| sender.send(bytes));
+        let clone = sender.try_clone().unwrap();
+        waits_for_room(world, (sender, clone), &receiver, send);
     });
 }
 
