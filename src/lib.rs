@@ -32,7 +32,7 @@
 //!   several; [`sync::mpsc`] if std's suffice;
 //! - [`sync`] for locks, conditions and initialisers, and for semaphores, events and more;
 //! - [`coroutine_local!`] for values of each coroutine's own;
-//! - [`net`] for sockets;
+//! - [`net`] for sockets, and [`os::unix::net`] for those of Unix;
 //! - [`io`] for pipes, standard streams, any other descriptor, and copies between them;
 //! - [`blocking`](crate::blocking()) and [`block_in_place`] for what can only block;
 //! - [`Builder`] and [`Runtime`] for a runtime of one's own: the first `spawn` starts a default one.

@@ -79,6 +79,12 @@ impl HalfClose for TcpStream {
     }
 }
 
+impl HalfClose for crate::net::unix::UnixStream {
+    fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        crate::net::unix::UnixStream::shutdown(self, how)
+    }
+}
+
 impl HalfClose for DuplexStream {
     fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         DuplexStream::shutdown(self, how)

@@ -6,9 +6,8 @@ use crate::net::limits::zero_timeout;
 use crate::net::listener::TcpListener;
 use crate::net::sys;
 use crate::net::tcp::TcpStream;
-use crate::netpoller::Source;
 use crate::park;
-use socket2::{Socket, TcpKeepalive};
+use socket2::{Domain, Socket, TcpKeepalive};
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -367,7 +366,7 @@ impl SocketBuilder {
             sys::set_fastopen(&socket, connections)?;
         }
         socket.listen(i32::try_from(self.backlog).unwrap_or(i32::MAX))?;
-        Ok(TcpListener::ours(Source::new(socket.into())))
+        Ok(TcpListener::ours(socket.into()))
     }
 
     /// A socket that is about to connect to `addr`.
@@ -388,7 +387,7 @@ impl SocketBuilder {
 
     /// A socket with the options that each kind has.
     fn socket(&self, addr: &SocketAddr) -> io::Result<Socket> {
-        let socket = sys::tcp_socket(addr)?;
+        let socket = sys::stream_socket(Domain::for_address(*addr))?;
         if self.reuse_port {
             socket.set_reuse_port(true)?;
         }

@@ -1,85 +1,78 @@
-//! Sockets from descriptors and descriptors from sockets, by std's traits.
-//!
-//! Clones share a descriptor, which std's do not. So giving one away while there are clones takes
-//! a duplicate, and these traits cannot say that there is no descriptor left for it: they panic.
+//! Sockets from raw descriptors, and descriptors seen as sockets of std's.
 
-#![expect(unsafe_code, reason = "implements FromRawFd")]
+#![expect(unsafe_code, reason = "implements FromRawFd, and borrows descriptors for std's sockets")]
 
-use crate::net::{TcpListener, TcpStream};
-use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use crate::net::unix::{UnixDatagram, UnixListener, UnixStream};
+use crate::net::{TcpListener, TcpStream, UdpSocket};
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::ops::Deref;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-const NO_DUPLICATE: &str = "failed to duplicate the descriptor of a socket that has clones";
+/// A borrowed descriptor as a socket of std's, for all that does not wait: so it has std's rules
+/// and errors because it is std's.
+pub(super) struct Std<'a, T> {
+    socket: ManuallyDrop<T>,
+    borrowed: PhantomData<BorrowedFd<'a>>,
+}
 
-impl AsRawFd for TcpStream {
-    fn as_raw_fd(&self) -> RawFd {
-        self.as_fd().as_raw_fd()
+impl<'a, T: FromRawFd> Std<'a, T> {
+    pub(super) fn of(fd: BorrowedFd<'a>) -> Std<'a, T> {
+        // SAFETY: the descriptor is open while it is borrowed, which is as long as this lives, and
+        // std's sockets ask for no more. The socket, which takes itself for the owner, is never
+        // dropped, and nobody gets more than a shared reference to it, which cannot close the
+        // descriptor or give it away.
+        let socket = unsafe { T::from_raw_fd(fd.as_raw_fd()) };
+        Std { socket: ManuallyDrop::new(socket), borrowed: PhantomData }
     }
 }
 
-impl AsRawFd for TcpListener {
-    fn as_raw_fd(&self) -> RawFd {
-        self.as_fd().as_raw_fd()
-    }
-}
+impl<T> Deref for Std<'_, T> {
+    type Target = T;
 
-impl From<OwnedFd> for TcpStream {
-    /// Takes the descriptor over, with its timeouts and nonblocking mode.
-    fn from(fd: OwnedFd) -> TcpStream {
-        TcpStream::foreign(fd)
-    }
-}
-
-impl From<OwnedFd> for TcpListener {
-    /// Takes the descriptor over, with its nonblocking mode. It becomes nonblocking itself.
-    fn from(fd: OwnedFd) -> TcpListener {
-        TcpListener::foreign(fd)
+    fn deref(&self) -> &T {
+        &self.socket
     }
 }
 
 impl FromRawFd for TcpStream {
     unsafe fn from_raw_fd(fd: RawFd) -> TcpStream {
         // SAFETY: the caller's promise, which is the same.
-        TcpStream::foreign(unsafe { OwnedFd::from_raw_fd(fd) })
+        TcpStream::from(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 }
 
 impl FromRawFd for TcpListener {
     unsafe fn from_raw_fd(fd: RawFd) -> TcpListener {
         // SAFETY: the caller's promise, which is the same.
-        TcpListener::foreign(unsafe { OwnedFd::from_raw_fd(fd) })
+        TcpListener::from(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 }
 
-impl From<TcpStream> for OwnedFd {
-    /// Gives the descriptor away; see [`TcpStream::into_std`].
-    ///
-    /// # Panics
-    ///
-    /// If there are clones and the descriptor cannot be duplicated.
-    fn from(stream: TcpStream) -> OwnedFd {
-        stream.into_fd().expect(NO_DUPLICATE)
+impl FromRawFd for UdpSocket {
+    unsafe fn from_raw_fd(fd: RawFd) -> UdpSocket {
+        // SAFETY: the caller's promise, which is the same.
+        UdpSocket::from(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 }
 
-impl From<TcpListener> for OwnedFd {
-    /// Gives the descriptor away; see [`TcpListener::into_std`].
-    ///
-    /// # Panics
-    ///
-    /// If there are clones and the descriptor cannot be duplicated.
-    fn from(listener: TcpListener) -> OwnedFd {
-        listener.into_fd().expect(NO_DUPLICATE)
+impl FromRawFd for UnixStream {
+    unsafe fn from_raw_fd(fd: RawFd) -> UnixStream {
+        // SAFETY: the caller's promise, which is the same.
+        UnixStream::from(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 }
 
-impl IntoRawFd for TcpStream {
-    fn into_raw_fd(self) -> RawFd {
-        OwnedFd::from(self).into_raw_fd()
+impl FromRawFd for UnixListener {
+    unsafe fn from_raw_fd(fd: RawFd) -> UnixListener {
+        // SAFETY: the caller's promise, which is the same.
+        UnixListener::from(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 }
 
-impl IntoRawFd for TcpListener {
-    fn into_raw_fd(self) -> RawFd {
-        OwnedFd::from(self).into_raw_fd()
+impl FromRawFd for UnixDatagram {
+    unsafe fn from_raw_fd(fd: RawFd) -> UnixDatagram {
+        // SAFETY: the caller's promise, which is the same.
+        UnixDatagram::from(unsafe { OwnedFd::from_raw_fd(fd) })
     }
 }

@@ -1,23 +1,19 @@
 //! A TCP socket that takes connections.
 
-use crate::coroutine::unwind_cancelled;
 use crate::net::addr::ToSocketAddrs;
 use crate::net::builder::SocketBuilder;
+use crate::net::listening::ListeningSocket;
+use crate::net::surface::listener_surface;
 use crate::net::sys::{self, internet_addr};
 use crate::net::tcp::TcpStream;
-use crate::netpoller::{Done, Side, Source};
-use crate::park::{self, Cancel, Outcome, WaitReason};
+use crate::netpoller::Source;
 use socket2::SockRef;
 use std::fmt;
 use std::io;
 use std::iter::FusedIterator;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How long an `accept` waits before it says that descriptors or memory have run out.
-const EXHAUSTED_PAUSE: Duration = Duration::from_millis(5);
 
 /// A TCP socket that takes connections: [`std::net::TcpListener`] whose waits park the coroutine.
 ///
@@ -36,7 +32,7 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(5);
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct TcpListener {
-    source: Arc<Source>,
+    socket: Arc<ListeningSocket>,
 }
 
 /// The endless iterator over a listener's connections, made by [`TcpListener::incoming`].
@@ -59,33 +55,8 @@ impl TcpListener {
     }
 
     /// A socket that we have made.
-    pub(super) fn ours(source: Source) -> TcpListener {
-        TcpListener { source: Arc::new(source) }
-    }
-
-    /// Takes over a descriptor, which becomes nonblocking: there is no other way to try `accept`.
-    pub(super) fn foreign(fd: OwnedFd) -> TcpListener {
-        let socket = SockRef::from(&fd);
-        let nonblocking = socket.nonblocking().unwrap_or(false);
-        // Fails for what is no open descriptor; using it will say so.
-        let _set = socket.set_nonblocking(true);
-        let source = Source::new(fd);
-        source.set_user_nonblocking(nonblocking);
-        TcpListener { source: Arc::new(source) }
-    }
-
-    /// The descriptor, with the flags that its user expects; a duplicate if there are clones. Then
-    /// it stays nonblocking, since they depend on the flag that they share with it.
-    pub(super) fn into_fd(self) -> io::Result<OwnedFd> {
-        let nonblocking = self.source.is_user_nonblocking();
-        match Arc::try_unwrap(self.source) {
-            Ok(last) => {
-                let fd = last.into_fd();
-                SockRef::from(&fd).set_nonblocking(nonblocking)?;
-                Ok(fd)
-            }
-            Err(shared) => shared.as_fd().try_clone_to_owned(),
-        }
+    pub(super) fn ours(fd: OwnedFd) -> TcpListener {
+        TcpListener { socket: Arc::new(ListeningSocket::new(fd)) }
     }
 
     /// Takes a listener of std's over, with its nonblocking mode.
@@ -103,7 +74,7 @@ impl TcpListener {
     /// ```
     #[must_use]
     pub fn from_std(listener: std::net::TcpListener) -> TcpListener {
-        TcpListener::foreign(listener.into())
+        TcpListener::from(OwnedFd::from(listener))
     }
 
     /// Turns this into a listener of std's, which blocks unless
@@ -124,7 +95,7 @@ impl TcpListener {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn into_std(self) -> io::Result<std::net::TcpListener> {
-        self.into_fd().map(Into::into)
+        self.socket.into_fd().map(Into::into)
     }
 
     fn option(&self) -> SockRef<'_> {
@@ -140,15 +111,6 @@ impl TcpListener {
         internet_addr(&self.option().local_addr()?)
     }
 
-    /// Another handle to this listener. Both share the descriptor, and with it every option.
-    ///
-    /// # Errors
-    ///
-    /// None; the `Result` is std's.
-    pub fn try_clone(&self) -> io::Result<TcpListener> {
-        Ok(TcpListener { source: Arc::clone(&self.source) })
-    }
-
     /// Waits for a connection, and gives it with the address of its other end.
     ///
     /// # Errors
@@ -156,31 +118,17 @@ impl TcpListener {
     /// What the system says. If it has run out of descriptors or memory, a few milliseconds pass
     /// before that is said, so that a loop which tries again leaves others the time to free some.
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let accepted = self.accept_unless(|| false);
-        if accepted.as_ref().is_err_and(is_exhaustion) && !self.source.is_user_nonblocking() {
-            pause();
-        }
-        accepted.map(|connection| connection.expect("it is never over"))
+        self.socket.accept(TcpListener::take)
     }
 
-    /// Waits for a connection, and says at once what the system says. `None`: it is over, as that
-    /// says, which is asked before each attempt.
-    pub(super) fn accept_unless(
-        &self,
-        is_over: impl Fn() -> bool,
-    ) -> io::Result<Option<(TcpStream, SocketAddr)>> {
-        self.source.io(Side::Read, WaitReason::Accept, None, |fd| {
-            if is_over() {
-                return Ok(Done { value: None, drained: false });
-            }
-            let (fd, peer) = sys::accept(&SockRef::from(&fd))?;
-            let stream = TcpStream::ours(Source::new(fd));
-            Ok(Done { value: Some((stream, peer)), drained: false })
-        })
+    /// Takes a connection that is there.
+    pub(super) fn take(fd: BorrowedFd<'_>) -> io::Result<(TcpStream, SocketAddr)> {
+        let (fd, peer) = sys::accept(&SockRef::from(&fd))?;
+        Ok((TcpStream::ours(Source::new(fd)), peer))
     }
 
-    pub(super) fn source(&self) -> &Arc<Source> {
-        &self.source
+    pub(super) fn socket(&self) -> &Arc<ListeningSocket> {
+        &self.socket
     }
 
     /// The connections, without end: what [`accept`](TcpListener::accept) gives, time after time.
@@ -238,40 +186,9 @@ impl TcpListener {
     pub fn only_v6(&self) -> io::Result<bool> {
         self.option().only_v6()
     }
-
-    /// Takes the socket's pending error, `SO_ERROR`.
-    ///
-    /// # Errors
-    ///
-    /// What the system says of the question.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.option().take_error()
-    }
-
-    /// Whether `accept` fails with `WouldBlock` instead of waiting, for every clone.
-    ///
-    /// # Errors
-    ///
-    /// None; the `Result` is std's.
-    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.source.set_user_nonblocking(nonblocking);
-        Ok(())
-    }
 }
 
-/// Descriptors of the process, of the system, or memory.
-fn is_exhaustion(error: &io::Error) -> bool {
-    let code = error.raw_os_error();
-    matches!(code, Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM))
-}
-
-fn pause() {
-    let end = park::deadline_after(EXHAUSTED_PAUSE);
-    // Nobody gets the ticket: the deadline ends the wait, or a cancellation.
-    if park::park(WaitReason::Accept, end, Cancel::Deliver, |_ticket| true) == Outcome::Cancelled {
-        unwind_cancelled();
-    }
-}
+listener_surface!(TcpListener);
 
 impl Iterator for Incoming<'_> {
     type Item = io::Result<TcpStream>;
@@ -283,18 +200,12 @@ impl Iterator for Incoming<'_> {
 
 impl FusedIterator for Incoming<'_> {}
 
-impl AsFd for TcpListener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.source.as_fd()
-    }
-}
-
 impl fmt::Debug for TcpListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut fields = f.debug_struct("TcpListener");
         if let Ok(addr) = self.local_addr() {
             fields.field("addr", &addr);
         }
-        fields.field("fd", &self.as_fd().as_raw_fd()).finish()
+        fields.field("fd", &self.as_raw_fd()).finish()
     }
 }

@@ -1,4 +1,4 @@
-//! TCP and name resolution: `std::net`, with waits that park the coroutine.
+//! TCP, UDP and name resolution: `std::net`, with waits that park the coroutine.
 //!
 //! Everything has std's names, signatures and errors, and works the same on a plain OS thread,
 //! which it blocks. Where that is not so, `docs/std-differences.md` says why.
@@ -12,8 +12,8 @@
 //! # Descriptor flags
 //!
 //! `O_NONBLOCK` belongs to the open file description, which other handles and other processes may
-//! share. Streams therefore do not rely on it: they read and write with `MSG_DONTWAIT`. There is no
-//! such flag for `accept`, so a listener sets `O_NONBLOCK`, on a foreign descriptor too.
+//! share. Sockets therefore do not rely on it: they receive and send with `MSG_DONTWAIT`. There is
+//! no such flag for `accept`, so a listener sets `O_NONBLOCK`, on a foreign descriptor too.
 //! `set_nonblocking` is a matter of the handle and its clones; the descriptor's flag follows it
 //! when the descriptor is given away (`into_std`, `into_raw_fd`, …).
 //!
@@ -40,19 +40,26 @@ mod connect;
 mod fd;
 mod limits;
 mod listener;
+mod listening;
 mod lookup;
+mod many;
 mod server;
 mod shared_error;
 mod socket;
+mod surface;
 mod sys;
 mod tcp;
+mod udp;
+pub(crate) mod unix;
 
 pub use addr::{ToSocketAddrs, lookup_host, lookup_host_timeout};
 pub use builder::SocketBuilder;
 pub(crate) use limits::Limits;
 pub use listener::{Incoming, TcpListener};
+pub use many::{Datagram, Datagrams};
 pub use server::{Listen, Server, ServerBuilder, ServerStats};
 pub use std::net::{
     AddrParseError, IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6,
 };
 pub use tcp::TcpStream;
+pub use udp::UdpSocket;

@@ -1,29 +1,38 @@
-//! A connected stream socket: what every kind of stream has in common.
+//! A socket that sends and receives: what every kind of stream, and of datagram sockets, has in
+//! common.
 
 use crate::net::limits::{Limits, zero_timeout};
 use crate::net::sys::{self, Keep};
 use crate::netpoller::{Done, Side, Source};
 use crate::park::WaitReason;
-use socket2::SockRef;
+use socket2::{SockAddr, SockRef};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Shared by a stream's clones: descriptor, slot, limits and the wish not to wait.
-pub(super) struct StreamSocket {
+/// Shared by a socket's clones: descriptor, slot, limits and the wish not to wait.
+pub(super) struct Socket {
     source: Source,
     limits: Limits,
+    /// A read that leaves room proves that nothing is left: so it is with TCP. On a Unix socket
+    /// reads also end where descriptors were sent along.
+    short_reads_drain: bool,
 }
 
-impl StreamSocket {
-    /// Takes over a socket that we have made ourselves.
-    pub(super) fn new(source: Source) -> StreamSocket {
-        StreamSocket { source, limits: Limits::default() }
+impl Socket {
+    /// Takes over a TCP socket that we have made ourselves.
+    pub(super) fn tcp(source: Source) -> Socket {
+        Socket { source, limits: Limits::default(), short_reads_drain: true }
+    }
+
+    /// Takes over any other socket that we have made ourselves.
+    pub(super) fn new(source: Source) -> Socket {
+        Socket { source, limits: Limits::default(), short_reads_drain: false }
     }
 
     /// Takes over a descriptor with the options it has: timeouts, and the wish not to wait.
-    pub(super) fn foreign(fd: OwnedFd) -> StreamSocket {
+    pub(super) fn foreign(fd: OwnedFd) -> Socket {
         let socket = SockRef::from(&fd);
         let limits = Limits::default();
         // A descriptor of which these cannot be asked is no socket; using it will say so.
@@ -34,9 +43,10 @@ impl StreamSocket {
             limits.set_timeout(Side::Write, timeout);
         }
         let nonblocking = socket.nonblocking().unwrap_or(false);
+        let short_reads_drain = sys::is_internet_stream(&socket);
         let source = Source::new(fd);
         source.set_user_nonblocking(nonblocking);
-        StreamSocket { source, limits }
+        Socket { source, limits, short_reads_drain }
     }
 
     /// The descriptor, with the flags that its user expects. It is a duplicate if there are clones.
@@ -50,20 +60,67 @@ impl StreamSocket {
         Ok(fd)
     }
 
+    /// Calls `op`, which receives something, until it does not block.
+    #[inline]
+    pub(super) fn receive<T>(
+        &self,
+        mut op: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let deadline = self.limits.start(Side::Read)?;
+        self.source.io(Side::Read, WaitReason::Read, deadline, |fd| {
+            Ok(Done { value: op(fd)?, drained: false })
+        })
+    }
+
+    /// The same for an `op` that receives datagrams. `nothing` is what there is once the socket has
+    /// been shut down.
+    ///
+    /// Linux gives that to calls that wait, and `EAGAIN` to those that do not, so that it has to be
+    /// asked: of a socket that is ready and yet gives nothing, which a poller may have told long
+    /// ago.
+    pub(super) fn receive_datagrams<T>(
+        &self,
+        nothing: impl Fn() -> T,
+        mut op: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let mut tried = false;
+        self.receive(|fd| match op(fd) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let ready = tried || self.source.end_was_reported();
+                tried = true;
+                if ready && sys::is_shut_down(fd) { Ok(nothing()) } else { Err(error) }
+            }
+            result => result,
+        })
+    }
+
+    /// Calls `op`, which sends something, until it does not block.
+    #[inline]
+    pub(super) fn transmit<T>(
+        &self,
+        mut op: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let deadline = self.limits.start(Side::Write)?;
+        self.source.io(Side::Write, WaitReason::Write, deadline, |fd| {
+            Ok(Done { value: op(fd)?, drained: false })
+        })
+    }
+
+    /// The same for an `op` that may have to wait for something that no readiness tells of.
+    pub(super) fn transmit_unannounced<T>(
+        &self,
+        op: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let deadline = self.limits.start(Side::Write)?;
+        self.source.io_unannounced(WaitReason::Write, deadline, op)
+    }
+
     #[inline]
     pub(super) fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
         let deadline = self.limits.start(Side::Read)?;
         self.source.io(Side::Read, WaitReason::Read, deadline, |fd| {
             let count = sys::recv(fd, buf, Keep::No)?;
-            Ok(received(count, buf.len()))
-        })
-    }
-
-    pub(super) fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
-        let deadline = self.limits.start(Side::Read)?;
-        self.source.io(Side::Read, WaitReason::Read, deadline, |fd| {
-            let value = sys::recv(fd, buf, Keep::Yes)?;
-            Ok(Done { value, drained: false })
+            Ok(self.received(count, buf.len()))
         })
     }
 
@@ -72,23 +129,39 @@ impl StreamSocket {
         let room = bufs[..sys::usable(bufs.len())].iter().map(|buf| buf.len()).sum();
         self.source.io(Side::Read, WaitReason::Read, deadline, |fd| {
             let count = sys::recv_vectored(fd, bufs)?;
-            Ok(received(count, room))
+            Ok(self.received(count, room))
         })
     }
 
+    /// A read that left room has emptied the socket, unless it met the end.
+    #[inline]
+    fn received(&self, count: usize, room: usize) -> Done<usize> {
+        Done { value: count, drained: self.short_reads_drain && 0 < count && count < room }
+    }
+
+    /// Takes a datagram.
+    pub(super) fn recv(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.receive_datagrams(|| 0, |fd| sys::recv(fd, buf, Keep::No))
+    }
+
+    /// Takes a datagram, or looks at it, and says where it came from.
+    pub(super) fn recv_from(&self, buf: &mut [u8], keep: Keep) -> io::Result<(usize, SockAddr)> {
+        self.receive_datagrams(|| (0, sys::no_addr()), |fd| sys::recv_from(fd, buf, keep))
+    }
+
+    /// Looks at bytes of a stream, or at a datagram.
+    pub(super) fn peek(&self, buf: &mut [u8]) -> io::Result<usize> {
+        self.receive_datagrams(|| 0, |fd| sys::recv(fd, buf, Keep::Yes))
+    }
+
+    /// Sends bytes of a stream, or a datagram.
     #[inline]
     pub(super) fn write(&self, buf: &[u8]) -> io::Result<usize> {
-        let deadline = self.limits.start(Side::Write)?;
-        self.source.io(Side::Write, WaitReason::Write, deadline, |fd| {
-            Ok(Done { value: sys::send(fd, buf)?, drained: false })
-        })
+        self.transmit(|fd| sys::send(fd, buf))
     }
 
     pub(super) fn write_vectored(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        let deadline = self.limits.start(Side::Write)?;
-        self.source.io(Side::Write, WaitReason::Write, deadline, |fd| {
-            Ok(Done { value: sys::send_vectored(fd, bufs)?, drained: false })
-        })
+        self.transmit(|fd| sys::send_vectored(fd, bufs))
     }
 
     /// Waits for another system call than those above, which must not block.
@@ -135,13 +208,8 @@ impl StreamSocket {
     }
 }
 
-impl AsFd for StreamSocket {
+impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.source.as_fd()
     }
-}
-
-/// A read that left room has emptied the socket, unless it met the end.
-fn received(count: usize, room: usize) -> Done<usize> {
-    Done { value: count, drained: 0 < count && count < room }
 }

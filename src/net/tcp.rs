@@ -3,16 +3,19 @@
 use crate::net::addr::ToSocketAddrs;
 use crate::net::builder::SocketBuilder;
 use crate::net::connect;
-use crate::net::socket::StreamSocket;
+use crate::net::socket::Socket;
+use crate::net::surface::{socket_surface, stream_surface};
 use crate::net::sys::internet_addr;
-use crate::netpoller::{Side, Source};
+use crate::netpoller::Source;
 use socket2::SockRef;
 use std::fmt;
-use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+#[cfg(target_os = "linux")]
+use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A TCP connection: [`std::net::TcpStream`] whose waits park the coroutine.
 ///
@@ -36,7 +39,7 @@ use std::time::{Duration, Instant};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct TcpStream {
-    socket: Arc<StreamSocket>,
+    socket: Arc<Socket>,
 }
 
 impl TcpStream {
@@ -67,29 +70,21 @@ impl TcpStream {
 
     /// A socket that we have made.
     pub(super) fn ours(source: Source) -> TcpStream {
-        TcpStream { socket: Arc::new(StreamSocket::new(source)) }
+        TcpStream { socket: Arc::new(Socket::tcp(source)) }
     }
 
-    pub(super) fn foreign(fd: OwnedFd) -> TcpStream {
-        TcpStream { socket: Arc::new(StreamSocket::foreign(fd)) }
-    }
-
-    pub(super) fn socket(&self) -> &Arc<StreamSocket> {
+    pub(super) fn socket(&self) -> &Arc<Socket> {
         &self.socket
     }
 
-    /// For copies within the kernel; see [`StreamSocket::io`].
+    /// For copies within the kernel; see [`Socket::io`].
     #[cfg(target_os = "linux")]
     pub(crate) fn io(
         &self,
-        side: Side,
+        side: crate::netpoller::Side,
         op: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
     ) -> io::Result<usize> {
         self.socket.io(side, op)
-    }
-
-    pub(super) fn into_fd(self) -> io::Result<OwnedFd> {
-        self.socket.into_fd()
     }
 
     /// Takes a stream of std's over, with its timeouts and nonblocking mode.
@@ -105,7 +100,7 @@ impl TcpStream {
     /// ```
     #[must_use]
     pub fn from_std(stream: std::net::TcpStream) -> TcpStream {
-        TcpStream::foreign(stream.into())
+        TcpStream::from(OwnedFd::from(stream))
     }
 
     /// Turns this into a stream of std's, which blocks unless
@@ -126,7 +121,7 @@ impl TcpStream {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn into_std(self) -> io::Result<std::net::TcpStream> {
-        self.into_fd().map(Into::into)
+        self.socket.into_fd().map(Into::into)
     }
 
     fn option(&self) -> SockRef<'_> {
@@ -158,87 +153,6 @@ impl TcpStream {
     /// What the system says, such as `NotConnected`.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.option().shutdown(how)
-    }
-
-    /// Another handle to this stream. Both share the descriptor, and with it every option.
-    ///
-    /// # Errors
-    ///
-    /// None; the `Result` is std's.
-    pub fn try_clone(&self) -> io::Result<TcpStream> {
-        Ok(TcpStream { socket: Arc::clone(&self.socket) })
-    }
-
-    /// Limits the wait of each read that starts from now on; `None` lifts the limit.
-    ///
-    /// A read that takes longer fails with `WouldBlock`.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` for a duration of zero.
-    pub fn set_read_timeout(&self, dur: Option<Duration>) -> io::Result<()> {
-        self.socket.set_timeout(Side::Read, dur)
-    }
-
-    /// Limits the wait of each write that starts from now on; `None` lifts the limit.
-    ///
-    /// A write that takes longer fails with `WouldBlock`.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` for a duration of zero.
-    pub fn set_write_timeout(&self, dur: Option<Duration>) -> io::Result<()> {
-        self.socket.set_timeout(Side::Write, dur)
-    }
-
-    /// What [`set_read_timeout`](TcpStream::set_read_timeout) has set.
-    ///
-    /// # Errors
-    ///
-    /// None; the `Result` is std's.
-    pub fn read_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.socket.timeout(Side::Read))
-    }
-
-    /// What [`set_write_timeout`](TcpStream::set_write_timeout) has set.
-    ///
-    /// # Errors
-    ///
-    /// None; the `Result` is std's.
-    pub fn write_timeout(&self) -> io::Result<Option<Duration>> {
-        Ok(self.socket.timeout(Side::Write))
-    }
-
-    /// Sets the instant from which on reads fail with `WouldBlock`; `None` lifts it.
-    ///
-    /// It is shared by the clones, and counts for reads that start from now on: those that do so
-    /// after the deadline fail at once, even if there is something to read. If there is a
-    /// [timeout](TcpStream::set_read_timeout) too, whichever ends first counts.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use pirn::net::{TcpListener, TcpStream};
-    /// use std::io::{ErrorKind, Read};
-    /// use std::time::{Duration, Instant};
-    ///
-    /// let listener = TcpListener::bind("127.0.0.1:0")?;
-    /// let mut stream = TcpStream::connect(listener.local_addr()?)?;
-    /// // For the whole message, however many reads it takes.
-    /// stream.set_read_deadline(Some(Instant::now() + Duration::from_millis(10)));
-    /// let error = stream.read_to_end(&mut Vec::new()).unwrap_err();
-    /// assert_eq!(error.kind(), ErrorKind::WouldBlock);
-    /// # Ok::<(), std::io::Error>(())
-    /// ```
-    pub fn set_read_deadline(&self, deadline: Option<Instant>) {
-        self.socket.set_deadline(Side::Read, deadline);
-    }
-
-    /// Sets the instant from which on writes fail with `WouldBlock`; `None` lifts it.
-    ///
-    /// The rules are those of [`set_read_deadline`](TcpStream::set_read_deadline).
-    pub fn set_write_deadline(&self, deadline: Option<Instant>) {
-        self.socket.set_deadline(Side::Write, deadline);
     }
 
     /// Reads without taking what is read off the stream.
@@ -285,86 +199,14 @@ impl TcpStream {
     pub fn ttl(&self) -> io::Result<u32> {
         self.option().ttl_v4()
     }
-
-    /// Takes the socket's pending error, `SO_ERROR`.
-    ///
-    /// # Errors
-    ///
-    /// What the system says of the question.
-    pub fn take_error(&self) -> io::Result<Option<io::Error>> {
-        self.option().take_error()
-    }
-
-    /// Whether operations fail with `WouldBlock` instead of waiting, for every clone.
-    ///
-    /// # Errors
-    ///
-    /// None; the `Result` is std's.
-    pub fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
-        self.socket.set_nonblocking(nonblocking);
-        Ok(())
-    }
 }
 
-impl AsFd for TcpStream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
+socket_surface! {
+    TcpStream, reading: "read", writing: "write",
+    example: "let listener = pirn::net::TcpListener::bind(\"127.0.0.1:0\")?;
+let socket = pirn::net::TcpStream::connect(listener.local_addr()?)?;"
 }
-
-impl Read for &TcpStream {
-    #[inline]
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        self.socket.read(buf)
-    }
-
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        self.socket.read_vectored(bufs)
-    }
-}
-
-impl Write for &TcpStream {
-    #[inline]
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        self.socket.write(buf)
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.socket.write_vectored(bufs)
-    }
-
-    /// Does nothing: what is written is on its way.
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Read for TcpStream {
-    #[inline]
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        (&*self).read(buf)
-    }
-
-    fn read_vectored(&mut self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        (&*self).read_vectored(bufs)
-    }
-}
-
-impl Write for TcpStream {
-    #[inline]
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        (&*self).write(buf)
-    }
-
-    fn write_vectored(&mut self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-        (&*self).write_vectored(bufs)
-    }
-
-    /// Does nothing: what is written is on its way.
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+stream_surface!(TcpStream);
 
 impl fmt::Debug for TcpStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -375,6 +217,6 @@ impl fmt::Debug for TcpStream {
         if let Ok(peer) = self.peer_addr() {
             fields.field("peer", &peer);
         }
-        fields.field("fd", &self.as_fd().as_raw_fd()).finish()
+        fields.field("fd", &self.as_raw_fd()).finish()
     }
 }

@@ -7,4 +7,4 @@ mod source;
 
 pub(crate) use crate::protocol::readiness::Seen;
 pub(crate) use driver::PollDriver;
-pub(crate) use source::{Done, Side, Source, wait_any};
+pub(crate) use source::{Done, Side, Source, pause, wait_any};

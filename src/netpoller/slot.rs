@@ -119,6 +119,11 @@ impl Slot {
         self.undrainable.store(true, Ordering::Relaxed);
     }
 
+    /// Whether the end of the stream, an error or urgent data has been reported.
+    pub(super) fn end_was_reported(&self) -> bool {
+        self.undrainable.load(Ordering::Relaxed)
+    }
+
     /// Whether a short read proves that the descriptor is empty: it is registered, so that what
     /// comes later makes an edge, and nothing but its emptiness cuts a read short.
     ///

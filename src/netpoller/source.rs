@@ -15,7 +15,7 @@ use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A direction of a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +74,11 @@ impl Source {
         unsafe { ManuallyDrop::take(&mut self.fd) }
     }
 
+    /// Whether a poller has told of an end, an error or urgent data. It does so once.
+    pub(crate) fn end_was_reported(&self) -> bool {
+        self.slot.end_was_reported()
+    }
+
     /// Makes operations fail with `WouldBlock` instead of waiting.
     pub(crate) fn set_user_nonblocking(&self, on: bool) {
         self.user_nonblocking.store(on, Ordering::Relaxed);
@@ -127,6 +132,40 @@ impl Source {
             if !wait_in(&mut [None], &[self.after(seen)], side, reason, deadline)? {
                 return Err(io::Error::from_raw_os_error(libc::EAGAIN));
             }
+        }
+    }
+
+    /// The same for what may fail with `EAGAIN` although the descriptor is ready, so that no edge
+    /// will follow: it is tried again after a pause, and after longer and longer ones.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`io`](Source::io).
+    pub(crate) fn io_unannounced<T>(
+        &self,
+        reason: WaitReason,
+        deadline: Option<Instant>,
+        mut op: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let mut length = FIRST_PAUSE;
+        loop {
+            match op(self.as_fd()) {
+                Ok(value) => {
+                    sched::cooperate();
+                    return Ok(value);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+                Err(would_block) if self.is_user_nonblocking() => return Err(would_block),
+                Err(would_block) => {
+                    if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                        return Err(would_block);
+                    }
+                }
+            }
+            let end = park::deadline_after(length);
+            pause(reason, [end, deadline].into_iter().flatten().min());
+            length = LONGEST_PAUSE.min(2 * length);
         }
     }
 
@@ -243,6 +282,19 @@ fn wait_in(
         Outcome::TimedOut => Ok(false),
         // A look more than needed does no harm.
         Outcome::Woken | Outcome::Interrupted => Ok(true),
+    }
+}
+
+/// How long [`Source::io_unannounced`] waits at first: about what a neighbour needs to make room.
+const FIRST_PAUSE: Duration = Duration::from_micros(64);
+/// And at the most. A thousand who wait so cost a core a few percent.
+const LONGEST_PAUSE: Duration = Duration::from_millis(16);
+
+/// Lets time pass.
+pub(crate) fn pause(reason: WaitReason, end: Option<Instant>) {
+    // Nobody gets the ticket: the deadline ends the wait, or a cancellation.
+    if park::park(reason, end, Cancel::Deliver, |_ticket| true) == Outcome::Cancelled {
+        unwind_cancelled();
     }
 }
 

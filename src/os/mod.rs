@@ -1,3 +1,3 @@
-//! What only some systems have.
+//! What only some systems have, where std has it.
 
 pub mod unix;

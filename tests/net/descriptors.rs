@@ -8,11 +8,11 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-fn is_nonblocking(fd: impl AsFd) -> bool {
+pub(crate) fn is_nonblocking(fd: impl AsFd) -> bool {
     SockRef::from(&fd).nonblocking().unwrap()
 }
 
-fn closes_on_exec(fd: impl AsRawFd) -> bool {
+pub(crate) fn closes_on_exec(fd: impl AsRawFd) -> bool {
     let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).unwrap();
     let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap().trim();
     i32::from_str_radix(flags, 8).unwrap() & libc::O_CLOEXEC != 0

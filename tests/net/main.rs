@@ -1,7 +1,8 @@
-//! TCP, in every combination of coroutines, runtimes and plain threads.
+//! TCP, UDP and Unix sockets, in every combination of coroutines, runtimes and plain threads.
 
 mod builder;
 mod descriptors;
+mod handover;
 mod race;
 mod resets;
 mod server;
@@ -9,4 +10,7 @@ mod std_parity;
 mod support;
 mod tcp;
 mod timeouts;
+mod udp;
+mod udp_many;
+mod unix;
 mod waiters;

@@ -17,13 +17,15 @@ fn face(error: &io::Error) -> (io::ErrorKind, Option<i32>, String) {
 }
 
 #[track_caller]
-fn fail_alike<A: Debug, B: Debug>(std: io::Result<A>, ours: io::Result<B>) {
+pub(crate) fn fail_alike<A: Debug, B: Debug>(std: io::Result<A>, ours: io::Result<B>) {
     assert_eq!(face(&std.unwrap_err()), face(&ours.unwrap_err()));
 }
 
+/// The auto traits that std's sockets have.
+pub(crate) fn like_std<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + Debug + 'static>() {}
+
 #[test]
 fn auto_traits_and_sizes() {
-    fn like_std<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + Debug + 'static>() {}
     like_std::<std::net::TcpStream>();
     like_std::<TcpStream>();
     like_std::<std::net::TcpListener>();

@@ -108,7 +108,13 @@ pub(crate) fn fill(mut stream: &TcpStream, pattern: &[u8]) -> usize {
 
 /// Everything up to the end.
 #[track_caller]
-pub(crate) fn read_all(mut stream: &TcpStream) -> Vec<u8> {
+pub(crate) fn read_all(stream: &TcpStream) -> Vec<u8> {
+    read_to_end(stream)
+}
+
+/// The same, of any stream.
+#[track_caller]
+pub(crate) fn read_to_end(mut stream: impl Read) -> Vec<u8> {
     let mut all = Vec::new();
     stream.read_to_end(&mut all).unwrap();
     all

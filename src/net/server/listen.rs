@@ -1,14 +1,16 @@
 //! What a server takes connections from.
 
-use crate::net::socket::StreamSocket;
+use crate::net::listening::ListeningSocket;
+use crate::net::socket::Socket;
+use crate::net::unix::{self, UnixListener, UnixStream};
 use crate::net::{TcpListener, TcpStream};
-use crate::netpoller::{Side, Source};
 use socket2::SockRef;
 use std::io;
 use std::net::{Shutdown, SocketAddr};
 use std::sync::{Arc, Weak};
 
-/// What a [`Server`](crate::net::Server) takes connections from: a [`TcpListener`].
+/// What a [`Server`](crate::net::Server) takes connections from: a [`TcpListener`] or a
+/// [`UnixListener`](crate::os::unix::net::UnixListener).
 ///
 /// It cannot be implemented outside of this crate.
 pub trait Listen: sealed::Sealed + Send + Sync + 'static {
@@ -36,23 +38,24 @@ pub trait Listen: sealed::Sealed + Send + Sync + 'static {
 mod sealed {
     pub trait Sealed {}
     impl Sealed for super::TcpListener {}
+    impl Sealed for super::UnixListener {}
 }
 
 /// Calls whoever waits for connections. It keeps no listener open.
 #[derive(Clone)]
-pub struct Bell(Weak<Source>);
+pub struct Bell(Weak<ListeningSocket>);
 
 impl Bell {
     pub(super) fn ring(&self) {
-        if let Some(source) = self.0.upgrade() {
-            source.stir(Side::Read);
+        if let Some(socket) = self.0.upgrade() {
+            socket.stir();
         }
     }
 }
 
 /// Cuts a connection off. It keeps none open.
 #[derive(Clone)]
-pub struct Tie(Weak<StreamSocket>);
+pub struct Tie(Weak<Socket>);
 
 impl Tie {
     /// Ends both directions, so that whoever reads or writes is told.
@@ -72,15 +75,36 @@ impl Listen for TcpListener {
         &self,
         is_over: &dyn Fn() -> bool,
     ) -> io::Result<Option<(TcpStream, SocketAddr)>> {
-        self.accept_unless(is_over)
+        self.socket().accept_unless(is_over, TcpListener::take)
     }
 
     fn enlist(&self) -> Bell {
-        self.source().set_user_nonblocking(false);
-        Bell(Arc::downgrade(self.source()))
+        self.socket().set_nonblocking(false);
+        Bell(Arc::downgrade(self.socket()))
     }
 
     fn tie(stream: &TcpStream) -> Tie {
+        Tie(Arc::downgrade(stream.socket()))
+    }
+}
+
+impl Listen for UnixListener {
+    type Stream = UnixStream;
+    type Addr = unix::SocketAddr;
+
+    fn accept_unless(
+        &self,
+        is_over: &dyn Fn() -> bool,
+    ) -> io::Result<Option<(UnixStream, unix::SocketAddr)>> {
+        self.socket().accept_unless(is_over, UnixListener::take)
+    }
+
+    fn enlist(&self) -> Bell {
+        self.socket().set_nonblocking(false);
+        Bell(Arc::downgrade(self.socket()))
+    }
+
+    fn tie(stream: &UnixStream) -> Tie {
         Tie(Arc::downgrade(stream.socket()))
     }
 }

@@ -1,3 +1,4 @@
-//! What Unix systems have.
+//! What Unix systems have: names and extension traits, where std has them.
 
+pub mod net;
 pub mod process;

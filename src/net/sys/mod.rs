@@ -1,8 +1,14 @@
 //! The system calls of sockets, none of which waits.
 
-#![expect(unsafe_code, reason = "recv, send, recvmsg, sendmsg and setsockopt")]
+#![expect(unsafe_code, reason = "recv, send, recvmsg, sendmsg, poll and setsockopt")]
 
-use socket2::{Domain, Socket, Type};
+mod descriptors;
+mod many;
+
+pub(super) use descriptors::{recv_fds, send_fds};
+pub(super) use many::{AT_ONCE, Arrival, Departures, recv_many, send_many};
+
+use socket2::{Domain, SockAddr, SockAddrStorage, SockRef, Socket, Type};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -25,9 +31,15 @@ pub(super) enum Keep {
     Yes,
 }
 
-/// A TCP socket for that kind of address, nonblocking and not inherited by `exec`.
-pub(super) fn tcp_socket(addr: &SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(*addr), stream_type(), None)?;
+impl Keep {
+    fn flags(self) -> libc::c_int {
+        libc::MSG_DONTWAIT | if self == Keep::Yes { libc::MSG_PEEK } else { 0 }
+    }
+}
+
+/// A stream socket for that kind of address, nonblocking and not inherited by `exec`.
+pub(super) fn stream_socket(domain: Domain) -> io::Result<Socket> {
+    let socket = Socket::new(domain, stream_type(), None)?;
     #[cfg(target_vendor = "apple")]
     socket.set_nonblocking(true)?;
     Ok(socket)
@@ -43,14 +55,14 @@ fn stream_type() -> Type {
     Type::STREAM
 }
 
-/// Accepts a connection, with the flags of [`tcp_socket`].
+/// Accepts a connection, with the flags of [`stream_socket`].
 #[cfg(not(target_vendor = "apple"))]
 pub(super) fn accept(listener: &Socket) -> io::Result<(OwnedFd, SocketAddr)> {
     let (socket, addr) = listener.accept4(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)?;
     Ok((socket.into(), internet_addr(&addr)?))
 }
 
-/// Accepts a connection, with the flags of [`tcp_socket`].
+/// Accepts a connection, with the flags of [`stream_socket`].
 #[cfg(target_vendor = "apple")]
 pub(super) fn accept(listener: &Socket) -> io::Result<(OwnedFd, SocketAddr)> {
     let (socket, addr) = listener.accept()?;
@@ -81,9 +93,21 @@ fn set_tcp_option(socket: &Socket, name: libc::c_int, value: libc::c_int) -> io:
     if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Std's error is for a descriptor that was no internet socket to begin with.
-pub(super) fn internet_addr(addr: &socket2::SockAddr) -> io::Result<SocketAddr> {
-    addr.as_socket().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "invalid argument"))
+/// The address of an internet socket.
+pub(super) fn internet_addr(addr: &SockAddr) -> io::Result<SocketAddr> {
+    addr.as_socket().ok_or_else(not_internet)
+}
+
+/// Std's error for a descriptor that was no internet socket to begin with.
+pub(super) fn not_internet() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "invalid argument")
+}
+
+/// Whether it is a stream over the internet's protocols, and not a Unix socket or another kind of
+/// socket.
+pub(super) fn is_internet_stream(socket: &SockRef<'_>) -> bool {
+    socket.r#type().is_ok_and(|kind| kind == Type::STREAM)
+        && socket.local_addr().is_ok_and(|addr| addr.is_ipv4() || addr.is_ipv6())
 }
 
 fn count(result: isize) -> io::Result<usize> {
@@ -92,10 +116,62 @@ fn count(result: isize) -> io::Result<usize> {
 
 #[inline]
 pub(super) fn recv(fd: BorrowedFd<'_>, buf: &mut [u8], keep: Keep) -> io::Result<usize> {
-    let peek = if keep == Keep::Yes { libc::MSG_PEEK } else { 0 };
-    let flags = libc::MSG_DONTWAIT | peek;
+    let flags = keep.flags();
     // SAFETY: the descriptor is open, and the pointer and length are those of a buffer of ours.
     count(unsafe { libc::recv(fd.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), flags) })
+}
+
+/// Receives a datagram, and says where it came from.
+pub(super) fn recv_from(
+    fd: BorrowedFd<'_>,
+    buf: &mut [u8],
+    keep: Keep,
+) -> io::Result<(usize, SockAddr)> {
+    let flags = keep.flags();
+    let (buffer, room) = (buf.as_mut_ptr().cast(), buf.len());
+    // SAFETY:
+    // - The descriptor is open, and the pointer and length are those of a buffer of ours.
+    // - What `try_init` gives is room for an address, and its length; the system writes an address
+    //   there and what it takes, or leaves both.
+    unsafe {
+        SockAddr::try_init(|addr, len| {
+            count(libc::recvfrom(fd.as_raw_fd(), buffer, room, flags, addr.cast(), len))
+        })
+    }
+}
+
+/// The address of nobody.
+pub(super) fn no_addr() -> SockAddr {
+    // SAFETY: of an address that is zero bytes long, none need be initialised.
+    unsafe { SockAddr::new(SockAddrStorage::zeroed(), 0) }
+}
+
+/// Whether a socket without anything to receive will never have anything.
+///
+/// Asked on Linux alone: elsewhere receiving itself says so.
+pub(super) fn is_shut_down(fd: BorrowedFd<'_>) -> bool {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLRDHUP, revents: 0 };
+        // SAFETY: one valid entry, and the count says so.
+        let ready = unsafe { libc::poll(&raw mut entry, 1, 0) };
+        ready == 1 && entry.revents & libc::POLLRDHUP != 0
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    {
+        let _receiving_says_so = fd;
+        false
+    }
+}
+
+/// Sends a datagram there.
+pub(super) fn send_to(fd: BorrowedFd<'_>, buf: &[u8], to: &SockAddr) -> io::Result<usize> {
+    let (buffer, len) = (buf.as_ptr().cast(), buf.len());
+    // SAFETY: the descriptor is open, and the pointers and lengths are those of a readable buffer
+    // and of an address.
+    count(unsafe {
+        libc::sendto(fd.as_raw_fd(), buffer, len, SEND_FLAGS, to.as_ptr().cast(), to.len())
+    })
 }
 
 #[inline]
