@@ -57,9 +57,13 @@ pub mod channel;
 #[cfg(not(loom))]
 mod coroutine;
 #[cfg(not(loom))]
+pub mod fs;
+#[cfg(not(loom))]
 pub mod net;
 #[cfg(not(loom))]
 mod netpoller;
+#[cfg(not(loom))]
+pub mod os;
 #[cfg(not(loom))]
 mod park;
 mod primitive;

@@ -31,6 +31,8 @@ const UNSAFE_ROOMS: &[&str] = &[
     "src/coroutine/scope.rs",
     "src/coroutine/switch.rs",
     "src/coroutine/unwinding.rs",
+    "src/fs/fd.rs",
+    "src/fs/sys.rs",
     "src/net/fd.rs",
     "src/net/sys.rs",
     "src/netpoller/driver.rs",

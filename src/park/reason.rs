@@ -17,6 +17,8 @@ pub(crate) enum WaitReason {
     Connect,
     Lookup,
     Blocking,
+    /// Work on files.
+    File,
     /// A receive that only time ends.
     Clock,
     /// Of so many operations.
@@ -50,6 +52,7 @@ impl WaitReason {
             WaitReason::Connect => ("connect", None),
             WaitReason::Lookup => ("name lookup", None),
             WaitReason::Blocking => ("blocking work", None),
+            WaitReason::File => ("file system", None),
             WaitReason::Clock => ("channel of the clock", None),
             WaitReason::Select(_) => ("select", None),
             WaitReason::Send(address) => ("channel send", Some(address)),

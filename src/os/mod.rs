@@ -1,0 +1,4 @@
+//! What std has for single families of systems, in `std::os`.
+
+#[cfg(unix)]
+pub mod unix;
