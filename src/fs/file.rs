@@ -6,6 +6,7 @@ use crate::fs::handle::{Handle, away};
 use std::fmt;
 use std::fs::{FileTimes, Metadata, Permissions, TryLockError};
 use std::io::{self, IoSlice, IoSliceMut, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -381,6 +382,19 @@ impl Write for &File {
 impl Seek for &File {
     fn seek(&mut self, pos: SeekFrom) -> io::Result<u64> {
         self.handle.seek(pos)
+    }
+}
+
+impl FileExt for File {
+    /// Neither waits for other operations nor moves the position.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.handle.read(&mut [IoSliceMut::new(buf)], Some(offset))
+    }
+
+    /// Neither waits for other operations nor moves the position. In a file that was opened for
+    /// appending it appends, as in std.
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        self.handle.write(&[IoSlice::new(buf)], Some(offset))
     }
 }
 

@@ -74,7 +74,9 @@ impl Queues {
 }
 
 /// The queues of the files that are waited for, and by how many.
-static TABLE: LazyLock<Mutex<HashMap<Key, (Arc<Queues>, usize)>>> = LazyLock::new(Mutex::default);
+type Table = HashMap<Key, (Arc<Queues>, usize)>;
+
+static TABLE: LazyLock<Mutex<Table>> = LazyLock::new(Mutex::default);
 /// Whether there is anything in the table, so that nobody looks for nothing.
 static WAITING: AtomicUsize = AtomicUsize::new(0);
 
@@ -107,7 +109,7 @@ impl Drop for Membership {
     }
 }
 
-fn lock_table() -> MutexGuard<'static, HashMap<Key, (Arc<Queues>, usize)>> {
+fn lock_table() -> MutexGuard<'static, Table> {
     TABLE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
