@@ -8,6 +8,7 @@ use std::fmt;
 use std::fs::{FileType, Metadata};
 use std::io;
 use std::os::unix::fs::DirEntryExt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -35,6 +36,10 @@ pub struct ReadDir {
     rest: Option<std::fs::ReadDir>,
     batch: usize,
 }
+
+// As std's: what was fetched is handed out as it is, and nothing else depends on it.
+impl UnwindSafe for ReadDir {}
+impl RefUnwindSafe for ReadDir {}
 
 impl ReadDir {
     pub(super) fn open(path: &Path) -> io::Result<ReadDir> {
