@@ -2,7 +2,7 @@
 //! tokio and Go, alternately in one run.
 //!
 //! ```text
-//! cargo run --release -p pirn-benches -- switch spawn parked place channel echo locks mutex
+//! cargo run --release -p pirn-benches -- switch spawn parked place channel echo locks mutex files beside
 //! cargo run --release -p pirn-benches --features peers -- channel
 //! ```
 //!
@@ -20,6 +20,7 @@ mod contestants;
 mod cpu;
 mod echo;
 mod epoll;
+mod files;
 mod memory;
 mod micro;
 mod place;
@@ -30,7 +31,8 @@ mod table;
 use std::io;
 use std::process::ExitCode;
 
-const ROWS: [&str; 8] = ["switch", "spawn", "parked", "place", "channel", "echo", "locks", "mutex"];
+const ROWS: [&str; 10] =
+    ["switch", "spawn", "parked", "place", "channel", "echo", "locks", "mutex", "files", "beside"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -63,6 +65,8 @@ fn print_tables(rows: &[&str]) -> io::Result<()> {
             "echo" => echo::echo(),
             "locks" => sync::uncontended(),
             "mutex" => sync::contended(),
+            "files" => files::files(),
+            "beside" => echo::beside_files(),
             other => unreachable!("{other} is not in ROWS"),
         }
     }

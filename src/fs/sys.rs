@@ -11,6 +11,7 @@ use std::os::unix::fs::FileTypeExt;
 
 /// What an attempt without waiting came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "nothing is ever known there"))]
 pub(super) enum Attempt {
     /// So many bytes.
     Done(usize),
@@ -230,7 +231,8 @@ fn local_type(about: &libc::statfs) -> bool {
 
 #[cfg(not(target_os = "linux"))]
 fn local_type(about: &libc::statfs) -> bool {
-    about.f_flags & (libc::MNT_LOCAL as u32 as _) != 0
+    // The flag is an `int` there and the field is not.
+    u64::from(about.f_flags) & libc::MNT_LOCAL as u64 != 0
 }
 
 /// What may be closed without waiting. The last close of a file that has been unlinked frees its

@@ -1,4 +1,3 @@
 //! What std has for single families of systems, in `std::os`.
 
-#[cfg(unix)]
 pub mod unix;
