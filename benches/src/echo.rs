@@ -216,45 +216,43 @@ fn drive_steadily(server: &mut Server, connections: usize) -> io::Result<Outcome
     let cpu = server.cpu()? - cpu;
     Ok(Outcome {
         per_second: count as f64 / elapsed,
-        cpu_per_million: cpu * 1e6 / count.max(1) as f64,
+        cpu_per_million: cpu * 1e6 / latency.len().max(1) as f64,
         latency,
     })
 }
 
 /// Thousands of connections, while coroutines of the same server write, sync and read files.
 pub(crate) fn beside_files() {
-    let servers = [contestants::NO_FILES, contestants::OUR_FILES, contestants::STD_FILES];
-    let mut lanes: Vec<_> = servers.into_iter().map(|who| (who, Vec::new())).collect();
-    let connections = 9_900;
+    const CONNECTIONS: usize = 9_900;
+
+    println!("\n{RATE} messages of {MESSAGE} B a second over {CONNECTIONS} connections");
+    println!("| server | requests/s | CPU s | p50 ms | p99 ms | p99.9 ms | most ms |");
+    println!("|---|---|---|---|---|---|---|");
     for _ in 0..ROUNDS {
-        for (who, outcomes) in &mut lanes {
+        for who in [contestants::NO_FILES, contestants::OUR_FILES, contestants::STD_FILES] {
             let outcome = Server::start(who).and_then(|mut server| {
                 let _leftovers = files::beside_scratch(server.process.id());
-                let outcome = drive_steadily(&mut server, connections);
+                let outcome = drive_steadily(&mut server, CONNECTIONS);
                 drop(server);
                 outcome
             });
             match outcome {
-                Ok(outcome) => outcomes.push(outcome),
-                Err(error) => eprintln!("{who} failed: {error}"),
+                Ok(outcome) => print_steady(who, &outcome),
+                Err(error) => println!("| {who} | failed: {error} | | | | | |"),
             }
         }
     }
-    println!("\n{RATE} messages of {MESSAGE} B a second over {connections} connections");
-    println!("| server | requests/s | CPU s | p50 ms | p99 ms | p99.9 ms | most ms |");
-    println!("|---|---|---|---|---|---|---|");
-    for (who, outcomes) in &lanes {
-        for outcome in outcomes {
-            let millis = |quantile| outcome.latency.value_at_quantile(quantile) as f64 / 1e6;
-            println!(
-                "| {who} | {:.0} | {:.1} | {:.2} | {:.1} | {:.1} | {:.1} |",
-                outcome.per_second,
-                outcome.cpu_per_million * outcome.latency.len() as f64 / 1e6,
-                millis(0.5),
-                millis(0.99),
-                millis(0.999),
-                outcome.latency.max() as f64 / 1e6
-            );
-        }
-    }
+}
+
+fn print_steady(who: &str, outcome: &Outcome) {
+    let millis = |quantile| outcome.latency.value_at_quantile(quantile) as f64 / 1e6;
+    println!(
+        "| {who} | {:.0} | {:.1} | {:.2} | {:.1} | {:.1} | {:.1} |",
+        outcome.per_second,
+        outcome.cpu_per_million * outcome.latency.len() as f64 / 1e6,
+        millis(0.5),
+        millis(0.99),
+        millis(0.999),
+        outcome.latency.max() as f64 / 1e6
+    );
 }

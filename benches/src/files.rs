@@ -241,7 +241,8 @@ const BIG: usize = 8 << 20;
 const CHUNK: usize = 1 << 20;
 const WORKERS_ON_FILES: usize = 2;
 
-/// Writes a file, has it brought to the disk, and reads it back, again and again.
+/// Writes a file, has it brought to the disk, and reads it back, again and again. It lets others
+/// run after each step, so that what holds them up is a single one.
 macro_rules! file_work {
     ($fs:path, $scratch:expr) => {{
         use $fs as fs;
@@ -250,11 +251,15 @@ macro_rules! file_work {
             let mut file = fs::File::create(&$scratch.0)?;
             for _ in 0..BIG / CHUNK {
                 file.write_all(&chunk)?;
+                pirn::thread::yield_now();
             }
             file.sync_all()?;
+            pirn::thread::yield_now();
             let mut file = fs::File::open(&$scratch.0)?;
             let mut piece = vec![0; 64 << 10];
-            while file.read(&mut piece)? > 0 {}
+            while file.read(&mut piece)? > 0 {
+                pirn::thread::yield_now();
+            }
         }
     }};
 }

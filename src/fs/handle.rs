@@ -94,10 +94,14 @@ impl Handle {
         self: &Arc<Handle>,
         work: impl FnOnce(&File) -> T + Send + 'static,
     ) -> T {
-        if !sched::in_coroutine() || self.nature() != Nature::Remote {
+        if !sched::in_coroutine() {
             return work(self.file());
         }
-        self.slow(work)
+        if self.nature() == Nature::Remote {
+            return self.slow(work);
+        }
+        sched::cooperate();
+        work(self.file())
     }
 
     /// Runs what may take its time.
@@ -121,6 +125,7 @@ impl Handle {
         if !sched::in_coroutine() {
             return self.file().seek(to);
         }
+        sched::cooperate();
         match self.nature() {
             Nature::Stream => self.file().seek(to),
             Nature::Local => {
