@@ -73,10 +73,27 @@ fn readers_and_writers() {
             let three = writer.join().unwrap();
             let fourth = open();
             assert!(matches!(fourth.try_lock_shared(), Err(TryLockError::WouldBlock)));
-            // Down to a shared one, which others may have too.
-            let waiter = pirn::spawn(move || fourth.lock_shared().unwrap());
+            // Down to a shared one, which others may have too, also if one that came first may not.
+            let waiting = Arc::new(AtomicUsize::new(0));
+            let (fifth, begun) = (open(), waiting.clone());
+            let writer = pirn::spawn(move || {
+                begun.fetch_add(1, Ordering::SeqCst);
+                fifth.lock().unwrap();
+            });
+            until(|| waiting.load(Ordering::SeqCst) == 1);
+            pirn::thread::sleep(Duration::from_millis(5));
+            let begun = waiting.clone();
+            let reader = pirn::spawn(move || {
+                begun.fetch_add(1, Ordering::SeqCst);
+                fourth.lock_shared().unwrap();
+            });
+            until(|| waiting.load(Ordering::SeqCst) == 2);
+            pirn::thread::sleep(Duration::from_millis(5));
             three.lock_shared().unwrap();
-            waiter.join().unwrap();
+            reader.join().unwrap();
+            assert!(!writer.is_finished());
+            three.unlock().unwrap();
+            writer.join().unwrap();
         });
     });
 }
