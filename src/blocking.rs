@@ -275,6 +275,15 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
+    blocking_unless(Cancel::Deliver, reason, f)
+}
+
+/// [`blocking_for`], and whether a cancellation ends the wait.
+pub(crate) fn blocking_unless<F, T>(cancel: Cancel, reason: WaitReason, f: F) -> T
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
     let runtime = sched::current_shared().filter(|_| sched::in_coroutine());
     let Some(runtime) = runtime else { return f() };
     let handover =
@@ -294,7 +303,7 @@ where
     }
     drop(runtime);
     loop {
-        let outcome = park::park(reason, None, Cancel::Deliver, |ticket| {
+        let outcome = park::park(reason, None, cancel, |ticket| {
             let mut state = handover.lock();
             if state.result.is_some() {
                 return false;

@@ -31,6 +31,8 @@ const UNSAFE_ROOMS: &[&str] = &[
     "src/coroutine/scope.rs",
     "src/coroutine/switch.rs",
     "src/coroutine/unwinding.rs",
+    "src/fs/fd.rs",
+    "src/fs/sys.rs",
     "src/io/fd.rs",
     "src/io/kernel/endpoint.rs",
     "src/io/kernel/source.rs",

@@ -2,7 +2,7 @@
 //! tokio and Go, alternately in one run.
 //!
 //! ```text
-//! cargo run --release -p pirn-benches -- switch spawn parked place channel echo bulk locks mutex
+//! cargo run --release -p pirn-benches -- switch spawn parked place channel echo bulk locks mutex files beside
 //! cargo run --release -p pirn-benches --features peers -- channel
 //! ```
 //!
@@ -21,6 +21,7 @@ mod contestants;
 mod cpu;
 mod echo;
 mod epoll;
+mod files;
 mod memory;
 mod micro;
 mod place;
@@ -31,8 +32,10 @@ mod table;
 use std::io;
 use std::process::ExitCode;
 
-const ROWS: [&str; 9] =
-    ["switch", "spawn", "parked", "place", "channel", "echo", "bulk", "locks", "mutex"];
+const ROWS: [&str; 11] = [
+    "switch", "spawn", "parked", "place", "channel", "echo", "bulk", "locks", "mutex", "files",
+    "beside",
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -67,6 +70,8 @@ fn print_tables(rows: &[&str]) -> io::Result<()> {
             "bulk" => bulk::bulk(),
             "locks" => sync::uncontended(),
             "mutex" => sync::contended(),
+            "files" => files::files(),
+            "beside" => echo::beside_files(),
             other => unreachable!("{other} is not in ROWS"),
         }
     }

@@ -19,6 +19,8 @@ pub(crate) enum WaitReason {
     Process,
     Signal,
     Blocking,
+    /// Work on files.
+    File,
     /// A receive that only time ends.
     Clock,
     /// Of so many operations.
@@ -54,6 +56,7 @@ impl WaitReason {
             WaitReason::Process => ("child process", None),
             WaitReason::Signal => ("signal", None),
             WaitReason::Blocking => ("blocking work", None),
+            WaitReason::File => ("file system", None),
             WaitReason::Clock => ("channel of the clock", None),
             WaitReason::Select(_) => ("select", None),
             WaitReason::Send(address) => ("channel send", Some(address)),

@@ -9,9 +9,18 @@ mod on_threads;
 #[cfg(feature = "peers")]
 mod on_tokio;
 
+use crate::files;
 use crate::race::this_program;
+pub(crate) use on_pirn::echo as echo_by_pirn;
 use std::io;
 use std::process::Command;
+
+/// Servers that work on files beside their echo, or do not.
+pub(crate) const NO_FILES: &str = "no file work";
+/// By `pirn::fs`.
+pub(crate) const OUR_FILES: &str = "file work by pirn::fs";
+/// By `std::fs`.
+pub(crate) const STD_FILES: &str = "file work by std::fs";
 
 /// Figures, unless there is no such work for this contestant.
 type Figures = Option<Vec<f64>>;
@@ -33,6 +42,9 @@ const BUILT_IN: &[Contestant] = &[
     #[cfg(feature = "peers")]
     Contestant { name: "tokio", work: on_tokio::work, serve: Some(on_tokio::serve) },
     Contestant { name: "pirn", work: on_pirn::work, serve: Some(on_pirn::serve) },
+    Contestant { name: NO_FILES, work: on_pirn::work, serve: Some(files::serve_beside_nothing) },
+    Contestant { name: OUR_FILES, work: on_pirn::work, serve: Some(files::serve_beside_ours) },
+    Contestant { name: STD_FILES, work: on_pirn::work, serve: Some(files::serve_beside_std) },
 ];
 
 pub(crate) fn built_in(name: &str) -> Option<&'static Contestant> {

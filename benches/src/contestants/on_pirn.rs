@@ -139,20 +139,22 @@ fn mutex(crowd: u64, each: u64) -> f64 {
 }
 
 pub(super) fn serve() -> io::Result<()> {
-    let runtime = pirn::Builder::new().stack_size(64 * 1024).build()?;
-    runtime.run(|| {
-        let listener = pirn::net::TcpListener::bind("127.0.0.1:0")?;
-        println!("{}", listener.local_addr()?);
-        loop {
-            let (mut stream, _) = listener.accept()?;
-            pirn::spawn(move || {
-                let mut buffer = [0; 4096];
-                while let Ok(length @ 1..) = stream.read(&mut buffer) {
-                    if stream.write_all(&buffer[..length]).is_err() {
-                        break;
-                    }
+    pirn::Builder::new().stack_size(64 * 1024).build()?.run(echo)
+}
+
+/// In a coroutine: a server that prints its address.
+pub(crate) fn echo() -> io::Result<()> {
+    let listener = pirn::net::TcpListener::bind("127.0.0.1:0")?;
+    println!("{}", listener.local_addr()?);
+    loop {
+        let (mut stream, _) = listener.accept()?;
+        pirn::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = stream.read(&mut buffer) {
+                if stream.write_all(&buffer[..length]).is_err() {
+                    break;
                 }
-            });
-        }
-    })
+            }
+        });
+    }
 }
