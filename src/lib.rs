@@ -57,6 +57,8 @@ pub mod channel;
 #[cfg(not(loom))]
 mod coroutine;
 #[cfg(not(loom))]
+mod dump;
+#[cfg(not(loom))]
 pub mod net;
 #[cfg(not(loom))]
 mod netpoller;
@@ -81,6 +83,7 @@ mod util;
 #[cfg(not(loom))]
 mod exports {
     pub use crate::blocking::blocking;
+    pub use crate::dump::{CoroutineDump, CoroutineState, Dump, RuntimeDump, WorkerDump};
     pub use crate::park::HeldGuard;
     pub use crate::runtime::{
         Builder, GuardKind, Metrics, Runtime, ShutdownTimeout, StackClassMetrics, WorkerMetrics,
@@ -115,6 +118,21 @@ where
     F: FnOnce() -> R,
 {
     sched::block_in_place(f)
+}
+
+/// What each coroutine of the process is doing, whatever its runtime.
+///
+/// May be called from anywhere, also while everything runs at full load: see [`Runtime::dump`].
+///
+/// ```
+/// let dump = pirn::spawn(pirn::dump).join().unwrap();
+/// println!("{dump}");
+/// assert!(dump.to_json().contains(r#""waits_for":"dump""#));
+/// ```
+#[cfg(not(loom))]
+#[must_use]
+pub fn dump() -> Dump {
+    dump::dump(sched::Shared::all())
 }
 
 /// The metrics of the runtime to which the caller belongs, from one of its coroutines.

@@ -11,7 +11,7 @@ use crate::sched;
 use crate::util::wait_list::Node;
 use std::io;
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -144,6 +144,7 @@ impl Source {
         self.slot.rearm(self.as_fd(), side)?;
         let direction = self.slot.direction(side);
         let mut node: Option<Node<Ticket>> = None;
+        let reason = reason.of_descriptor(self.as_fd().as_raw_fd());
         let outcome = park::park(reason, deadline, Cancel::Deliver, |ticket| {
             let Some(queue) = direction.lock_if_current(seen) else { return false };
             let node = NonNull::from(node.insert(Node::new(ticket)));

@@ -26,7 +26,7 @@ pub(crate) use held::Hold;
 #[cfg(debug_assertions)]
 pub(crate) use held_check::HeldGuards;
 pub(crate) use os::OsParker;
-pub(crate) use reason::WaitReason;
+pub(crate) use reason::{Readiness, WaitReason};
 
 use crate::coroutine::{Coroutine, Header};
 use crate::protocol::park_word::Seq;

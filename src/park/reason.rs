@@ -1,6 +1,7 @@
 //! Why a coroutine waits, in words fit for a dump.
 
 use std::fmt;
+use std::os::fd::RawFd;
 
 /// Each place that waits has its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,8 +16,12 @@ pub(crate) enum WaitReason {
     Write,
     Accept,
     Connect,
+    /// One of the four above, of that descriptor.
+    Descriptor(Readiness, RawFd),
     Lookup,
     Blocking,
+    /// For the machines to say who lives there.
+    Dump,
     /// A receive that only time ends.
     Clock,
     /// Of so many operations.
@@ -35,7 +40,33 @@ pub(crate) enum WaitReason {
     Notify(usize),
 }
 
+/// What a descriptor is to be ready for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    Read,
+    Write,
+    Accept,
+    Connect,
+}
+
 impl WaitReason {
+    /// The same wait, with the descriptor it is about, if it is about one.
+    #[inline]
+    pub(crate) fn of_descriptor(self, fd: RawFd) -> WaitReason {
+        match self {
+            WaitReason::Read => WaitReason::Descriptor(Readiness::Read, fd),
+            WaitReason::Write => WaitReason::Descriptor(Readiness::Write, fd),
+            WaitReason::Accept => WaitReason::Descriptor(Readiness::Accept, fd),
+            WaitReason::Connect => WaitReason::Descriptor(Readiness::Connect, fd),
+            other => other,
+        }
+    }
+
+    /// The address of the object that is waited for.
+    pub(crate) fn address(self) -> Option<usize> {
+        self.parts().1
+    }
+
     /// What is waited for, and the address of the object if it has one.
     fn parts(self) -> (&'static str, Option<usize>) {
         match self {
@@ -48,6 +79,11 @@ impl WaitReason {
             WaitReason::Write => ("write", None),
             WaitReason::Accept => ("accept", None),
             WaitReason::Connect => ("connect", None),
+            WaitReason::Descriptor(Readiness::Read, _) => ("read", None),
+            WaitReason::Descriptor(Readiness::Write, _) => ("write", None),
+            WaitReason::Descriptor(Readiness::Accept, _) => ("accept", None),
+            WaitReason::Descriptor(Readiness::Connect, _) => ("connect", None),
+            WaitReason::Dump => ("dump", None),
             WaitReason::Lookup => ("name lookup", None),
             WaitReason::Blocking => ("blocking work", None),
             WaitReason::Clock => ("channel of the clock", None),

@@ -88,7 +88,6 @@ impl ParkWord {
     }
 
     /// Whether a wait is open that nobody has claimed.
-    #[cfg(test)]
     pub(crate) fn is_waiting(&self) -> bool {
         self.0.load(Ordering::Acquire) & STATE == WAITING
     }

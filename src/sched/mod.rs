@@ -6,6 +6,7 @@ mod migrants;
 mod processor;
 mod ready;
 mod shared;
+mod survey;
 mod sysmon;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ pub(crate) use machine::fresh_id;
 pub(crate) use processor::Processor;
 pub use shared::Stall;
 pub(crate) use shared::{Config, Driver, OnHeldGuard, OnStall, Shared};
+pub(crate) use survey::{Residence, Sighting, Standing, Survey};
 
 use crate::coroutine::{self, Coroutine, Header, Seed};
 use crate::park::{Home, Outcome};
@@ -218,8 +220,10 @@ pub(crate) unsafe fn spawn<T>(
     body: impl FnOnce() -> T,
 ) -> io::Result<Coroutine> {
     let class = spawn.class.unwrap_or(shared.config.class);
-    let seed = |id| Seed {
+    let seed = |id, parent, now| Seed {
         id,
+        parent,
+        now,
         name: spawn.name,
         scope: spawn.scope,
         spawned_at: spawn.spawned_at,
@@ -231,12 +235,15 @@ pub(crate) unsafe fn spawn<T>(
     let machine = unsafe { tls::current().as_ref() };
     if let Some(machine) = machine.filter(|machine| Arc::ptr_eq(&machine.shared, shared)) {
         machine.credit(class)?;
-        let (coroutine, handle) = Coroutine::new(seed(machine.next_id()), body);
+        let (coroutine, handle) = Coroutine::new(
+            seed(machine.next_id(), machine.current_id(), machine.processor.watch.clock()),
+            body,
+        );
         machine.spawn(coroutine, spawn.spread);
         return Ok(handle);
     }
     shared.stacks.credit(class, 1)?;
-    let (coroutine, handle) = Coroutine::new(seed(fresh_id()), body);
+    let (coroutine, handle) = Coroutine::new(seed(fresh_id(), 0, shared.clock()), body);
     shared.submit(coroutine);
     Ok(handle)
 }

@@ -1,7 +1,7 @@
 //! What the machines of one runtime share.
 
 use crate::blocking::BlockingPool;
-use crate::coroutine::{Coroutine, UnwindBank};
+use crate::coroutine::{Coroutine, Header, UnwindBank};
 use crate::park::HeldGuard;
 use crate::protocol::idle::Idle;
 use crate::protocol::sleep::Picked;
@@ -14,9 +14,12 @@ use crossbeam_utils::CachePadded;
 use std::io;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
+
+/// All schedulers of the process, for dumps.
+static ALL: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
 
 /// Told of waits with guards held.
 pub(crate) type OnHeldGuard = Box<dyn Fn(&HeldGuard) + Send + Sync>;
@@ -122,6 +125,11 @@ pub(crate) struct Retired {
     pub(crate) finished: u64,
 }
 
+/// The stamp of a moment in nanoseconds.
+pub(crate) fn clock(nanos: u64) -> u32 {
+    (nanos / 1_000_000) as u32
+}
+
 impl Shared {
     /// Starts the machines. `Err` leaves nothing behind.
     pub(crate) fn start(config: Config, stacks: Arc<Stacks>) -> io::Result<Arc<Shared>> {
@@ -156,6 +164,10 @@ impl Shared {
             shared.join(None);
             return Err(error);
         }
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|one| one.strong_count() > 0);
+        all.push(Arc::downgrade(&shared));
+        drop(all);
         Ok(shared)
     }
 
@@ -210,6 +222,24 @@ impl Shared {
 
     pub(crate) fn now(&self) -> u64 {
         self.nanos(Instant::now())
+    }
+
+    /// The time as coroutines are stamped with it: milliseconds, of which differences count.
+    pub(crate) fn clock(&self) -> u32 {
+        clock(self.now())
+    }
+
+    /// Looks at the migrating coroutines that have started. What their homes say of others nobody
+    /// says of these.
+    pub(crate) fn migrants(&self, look: impl FnMut(&Header)) {
+        self.migrants.for_each(look);
+    }
+
+    /// All schedulers of the process that run.
+    pub(crate) fn all() -> Vec<Arc<Shared>> {
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|one| one.strong_count() > 0);
+        all.iter().filter_map(Weak::upgrade).collect()
     }
 
     // Submitting work that any machine may take.

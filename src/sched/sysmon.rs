@@ -11,13 +11,12 @@
 //! what has not started, and if no worker is free starts a surplus machine. What lives on the
 //! stuck machine waits for it; the stall watch says so.
 
-use crate::coroutine::{Header, contained};
+use crate::coroutine::contained;
 use crate::sched::processor::{Activity, Processor};
-use crate::sched::shared::{Shared, Stall};
+use crate::sched::shared::{Shared, Stall, clock};
 use crate::stack::{self, Trim};
 use std::collections::HashMap;
 use std::io;
-use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
@@ -255,6 +254,9 @@ impl Watcher {
                 Activity::BlockInPlace => stuck_for > Duration::ZERO,
             };
             processor.watch.stuck.store(stuck, Ordering::Relaxed);
+            if processor.activity() != Activity::Idle {
+                processor.watch.set_clock(clock(self.shared.nanos(now)));
+            }
             self.nudge(processor, now);
             waiting |= stuck_for > Duration::ZERO && processor.has_stealable();
             if !stuck {
@@ -345,24 +347,18 @@ impl Watcher {
         }
         seen.report_at = stuck_for.max(seen.report_at).saturating_mul(2);
         let watch = &processor.watch;
-        let spawned_at: *const Location<'static> = watch.spawned_at.load(Ordering::Relaxed);
-        let Some(spawned_at) = location(spawned_at) else { return };
-        let coroutine = watch.running_id.load(Ordering::Relaxed);
-        let name = {
-            let _naming = watch.naming.lock().unwrap_or_else(PoisonError::into_inner);
-            name_of(watch.named.load(Ordering::Acquire))
-        };
+        let Some(running) = watch.running() else { return };
         let in_inbox = usize::from(!processor.inbox.is_empty());
         let stall = Stall {
             worker: processor.number,
-            coroutine,
-            name,
-            spawned_at,
+            coroutine: running.id,
+            name: running.name,
+            spawned_at: running.spawned_at,
             running_for: stuck_for,
             waiting: watch.ready.load(Ordering::Relaxed) + in_inbox,
             block_in_place: processor.activity() == Activity::BlockInPlace,
         };
-        if coroutine != 0 && watch.schedules.load(Ordering::Relaxed) == seen.schedules {
+        if watch.schedules.load(Ordering::Relaxed) == seen.schedules {
             // The watch goes on, whatever its user's code does.
             contained(|| on_stall(&stall));
         }
@@ -371,21 +367,4 @@ impl Watcher {
 
 fn all_idle(shared: &Shared) -> bool {
     shared.processors().iter().all(|p| p.activity() == Activity::Idle)
-}
-
-fn location(spawned_at: *const Location<'static>) -> Option<&'static Location<'static>> {
-    // SAFETY: machines store null or the address of a caller location, which is a static.
-    #[expect(unsafe_code, reason = "locations are kept in an atomic pointer")]
-    unsafe {
-        spawned_at.as_ref()
-    }
-}
-
-/// The name of what runs. The caller holds the processor's naming lock.
-fn name_of(named: *const Header) -> Option<String> {
-    // SAFETY: a machine takes the naming lock between clearing this pointer and letting a named
-    // coroutine go, so the header is alive while the lock is held. Unnamed ones are not stored.
-    #[expect(unsafe_code, reason = "reads a header under its naming lock")]
-    let header = unsafe { named.as_ref() };
-    header.and_then(|header| header.name().map(str::to_owned))
 }
