@@ -83,12 +83,15 @@ mod util;
 #[cfg(not(loom))]
 mod exports {
     pub use crate::blocking::blocking;
-    pub use crate::dump::{CoroutineDump, CoroutineState, Dump, RuntimeDump, WorkerDump};
+    pub use crate::dump::{
+        CoroutineDump, CoroutineState, Dump, Held, LockWait, Party, RuntimeDump, ThreadDump,
+        WorkerDump,
+    };
     pub use crate::park::HeldGuard;
     pub use crate::runtime::{
         Builder, GuardKind, Metrics, Runtime, ShutdownTimeout, StackClassMetrics, WorkerMetrics,
     };
-    pub use crate::sched::Stall;
+    pub use crate::sched::{OnDeadlock, Stall};
     pub use crate::thread::{Cancelled, spawn};
     #[cfg(feature = "macros")]
     pub use pirn_macros::{main, test};

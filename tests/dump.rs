@@ -190,7 +190,11 @@ fn a_dump_is_json() {
     let json = dump.to_json();
     assert!(json.starts_with(r#"{"runtimes":[{"name":"pirn","live":1,"workers":[{"number":0,"#));
     assert!(json.contains(r#","name":"a \"name\"\u000a","spawned_at":"tests/dump.rs:"#), "{json}");
-    assert!(json.contains(r#""state":"parked","waits_for":"park","object":null,"since":0."#));
+    assert!(
+        json.contains(
+            r#""state":"parked","waits_for":"park","object":null,"held_by":[],"since":0."#
+        )
+    );
 }
 
 /// Whoever takes it is in it, and may run on any worker, or on several at once.
@@ -232,7 +236,7 @@ fn dumps_at_full_load() {
                 match (index % 4, &sender) {
                     (0, Some(sender)) => sent += u64::from(sender.send(1).is_ok()),
                     (1, _) => *total.lock().unwrap() += receiver.recv().unwrap_or(0),
-                    (2, _) => drop(pirn::spawn(|| thread::yield_now()).join()),
+                    (2, _) => drop(pirn::spawn(thread::yield_now).join()),
                     _ => thread::sleep(Duration::from_micros(50)),
                 }
             }
@@ -294,4 +298,134 @@ fn nobody_is_left_out() {
         one.thread().unpark();
         one.join().unwrap();
     });
+}
+
+#[cfg(any(debug_assertions, feature = "holders"))]
+mod holders {
+    use super::*;
+    use pirn::Party;
+    use pirn::sync::{Condvar, RwLock};
+
+    /// The coroutine that holds what `name` waits for.
+    fn holders(dump: &Dump, name: &str) -> Vec<Party> {
+        named(dump, name).unwrap().held_by.iter().map(|held| held.by.clone()).collect()
+    }
+
+    fn party(dump: &Dump, name: &str) -> Party {
+        Party::Coroutine(named(dump, name).unwrap().id)
+    }
+
+    #[test]
+    fn a_mutex_knows_its_holder() {
+        let runtime = runtime(2);
+        let mutex = Arc::new(Mutex::new(()));
+        let (theirs, line) = (mutex.clone(), line!() + 2);
+        spawn(&runtime, "holder", move || {
+            let _guard = theirs.lock().unwrap();
+            thread::park();
+        });
+        dump_until(&runtime, |dump| waits(dump, "holder"));
+        spawn(&runtime, "waiter", move || drop(mutex.lock().unwrap()));
+        let dump = dump_until(&runtime, |dump| waits(dump, "waiter"));
+        assert_eq!(holders(&dump, "waiter"), [party(&dump, "holder")]);
+        let held = &named(&dump, "waiter").unwrap().held_by[0];
+        assert_eq!((held.locked_at.file(), held.locked_at.line()), (file!(), line));
+        let text = format!(", held by {} since tests/dump.rs:{line}:", held.by);
+        assert!(dump.to_string().contains(&text), "{dump}");
+        assert!(dump.lock_cycles().is_empty());
+    }
+
+    #[test]
+    fn a_thread_may_hold_it() {
+        let runtime = runtime(1);
+        let mutex = Arc::new(Mutex::new(()));
+        let guard = mutex.lock().unwrap();
+        let theirs = mutex.clone();
+        spawn(&runtime, "waiter", move || drop(theirs.lock().unwrap()));
+        let dump = dump_until(&runtime, |dump| waits(dump, "waiter"));
+        let me = std::thread::current();
+        let name = me.name().map(str::to_owned);
+        assert_eq!(holders(&dump, "waiter"), [Party::Thread(me.id(), name)]);
+        drop(guard);
+    }
+
+    #[test]
+    fn all_readers_hold_it_and_then_one_writer() {
+        let runtime = runtime(2);
+        let lock = Arc::new(RwLock::new(()));
+        for name in ["one", "two"] {
+            let theirs = lock.clone();
+            spawn(&runtime, name, move || {
+                let _guard = theirs.read().unwrap();
+                thread::park();
+            });
+            dump_until(&runtime, |dump| waits(dump, name));
+        }
+        let theirs = lock.clone();
+        spawn(&runtime, "writer", move || {
+            let _guard = theirs.write().unwrap();
+            thread::park();
+        });
+        let dump = dump_until(&runtime, |dump| waits(dump, "writer"));
+        let mut expected = vec![party(&dump, "one"), party(&dump, "two")];
+        expected.sort_by_key(Party::to_string);
+        let mut found = holders(&dump, "writer");
+        found.sort_by_key(Party::to_string);
+        assert_eq!(found, expected);
+    }
+
+    /// A wait on a condition variable gives the mutex up.
+    #[test]
+    fn who_waits_for_a_condition_holds_nothing() {
+        let runtime = runtime(1);
+        let pair = Arc::new((Mutex::new(()), Condvar::new()));
+        let theirs = pair.clone();
+        spawn(&runtime, "waits", move || {
+            let guard = theirs.0.lock().unwrap();
+            drop(theirs.1.wait(guard).unwrap());
+        });
+        dump_until(&runtime, |dump| waits(dump, "waits"));
+        let theirs = pair.clone();
+        spawn(&runtime, "holder", move || {
+            let _guard = theirs.0.lock().unwrap();
+            theirs.1.notify_one();
+            thread::park();
+        });
+        let locks = |one: &CoroutineDump| !one.held_by.is_empty();
+        let dump = dump_until(&runtime, |dump| {
+            named(dump, "waits").is_some_and(locks) && waits(dump, "holder")
+        });
+        assert_eq!(holders(&dump, "waits"), [party(&dump, "holder")]);
+    }
+
+    /// Also while others run.
+    #[test]
+    fn cycles_are_named() {
+        let runtime = runtime(2);
+        let (one, two) = (Arc::new(Mutex::new(())), Arc::new(Mutex::new(())));
+        let both = Arc::new(pirn::sync::Barrier::new(2));
+        for (name, first, second) in [("one", &one, &two), ("two", &two, &one)] {
+            let (first, second, both) = (first.clone(), second.clone(), both.clone());
+            spawn(&runtime, name, move || {
+                let _first = first.lock().unwrap();
+                both.wait();
+                drop(second.lock().unwrap());
+            });
+        }
+        spawn(&runtime, "bystander", move || drop(one.lock().unwrap()));
+        spawn(&runtime, "runner", || {
+            loop {
+                thread::sleep(Duration::from_micros(10));
+            }
+        });
+        let dump = dump_until(&runtime, |dump| !dump.lock_cycles().is_empty());
+        let cycles = dump.lock_cycles();
+        assert_eq!((cycles.len(), cycles[0].len()), (1, 2), "{dump}");
+        let mut parties: Vec<_> = cycles[0].iter().map(|wait| wait.party.to_string()).collect();
+        parties.sort();
+        let mut expected = ["one", "two"].map(|name| party(&dump, name).to_string());
+        expected.sort();
+        assert_eq!(parties, expected);
+        assert!(dump.to_string().contains("waiting for each other's locks:\n    coroutine "));
+    }
 }

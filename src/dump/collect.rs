@@ -3,9 +3,11 @@
 #![expect(unsafe_code, reason = "claims the ticket of whoever waits for the answers")]
 
 use super::sockets;
-use super::{CoroutineDump, CoroutineState, Dump, RuntimeDump, WorkerDump};
+use super::{
+    CoroutineDump, CoroutineState, Dump, Held, Party, RuntimeDump, ThreadDump, WorkerDump,
+};
 use crate::coroutine::Header;
-use crate::park::{self, Cancel, Outcome, Ticket, WaitReason};
+use crate::park::{self, Cancel, Outcome, Ticket, WaitReason, WaitingThread};
 use crate::sched::{Processor, Residence, Shared, Sighting, Standing, Survey};
 use std::mem;
 use std::sync::atomic::Ordering;
@@ -40,9 +42,12 @@ struct Answers {
 pub(crate) fn dump(runtimes: Vec<Arc<Shared>>) -> Dump {
     let asked: Vec<_> = runtimes.into_iter().map(Census::begin).collect();
     let deadline = Instant::now() + PATIENCE;
-    Dump {
-        runtimes: asked.into_iter().map(|(census, all)| census.finish(&all, deadline)).collect(),
-    }
+    let finish = |(census, all): (Arc<Census>, Arc<[_]>)| census.finish(&all, deadline);
+    let runtimes = asked.into_iter().map(finish).collect();
+    let threads = park::waiting_threads();
+    let asks = |one: &WaitingThread| one.reason == WaitReason::Dump;
+    let threads = threads.into_iter().filter(|one| !asks(one)).map(thread).collect();
+    Dump { runtimes, threads }
 }
 
 impl Census {
@@ -149,6 +154,7 @@ impl Census {
             // It lives here and does not run, so it has not closed what it waits for.
             one.waits_for = Some(sockets::describe(reason));
             one.object = reason.address();
+            one.held_by = held_by(reason);
             let left = || Duration::from_nanos(deadline.saturating_sub(self.shared.now()));
             one.times_out_in = (deadline != u64::MAX).then(left);
         }
@@ -197,6 +203,7 @@ fn describe(header: &Header) -> CoroutineDump {
         state: CoroutineState::Moving,
         waits_for: None,
         object: None,
+        held_by: Vec::new(),
         since: None,
         times_out_in: None,
     }
@@ -214,7 +221,33 @@ fn running(processor: &Processor) -> Option<CoroutineDump> {
         state: CoroutineState::Running,
         waits_for: None,
         object: None,
+        held_by: Vec::new(),
         since: None,
         times_out_in: None,
     })
+}
+
+fn thread(waiting: WaitingThread) -> ThreadDump {
+    ThreadDump {
+        id: waiting.thread.id(),
+        name: waiting.thread.name().map(str::to_owned),
+        waits_for: waiting.reason.to_string(),
+        object: waiting.reason.address(),
+        held_by: held_by(waiting.reason),
+    }
+}
+
+/// Who holds the lock that is waited for, if it is one.
+fn held_by(reason: WaitReason) -> Vec<Held> {
+    let Some(lock) = reason.lock() else { return Vec::new() };
+    let public = |held: park::Held| Held {
+        by: match held.by {
+            park::Party::Coroutine(id) => Party::Coroutine(id),
+            park::Party::Thread(thread) => {
+                Party::Thread(thread.id(), thread.name().map(str::to_owned))
+            }
+        },
+        locked_at: held.locked_at,
+    };
+    park::holders_of(lock).into_iter().map(public).collect()
 }

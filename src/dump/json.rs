@@ -1,12 +1,14 @@
 //! A dump for programs: JSON by hand, since it takes a page.
 
-use super::{CoroutineDump, Dump, RuntimeDump, WorkerDump};
+use super::{CoroutineDump, Dump, Held, LockWait, RuntimeDump, ThreadDump, WorkerDump};
 use std::fmt::{self, Display, Write as _};
 use std::time::Duration;
 
 pub(super) fn of(dump: &Dump) -> String {
     let mut object = Object::new();
     object.list("runtimes", &dump.runtimes, runtime);
+    object.list("threads", &dump.threads, thread);
+    object.list("lock_cycles", &dump.lock_cycles(), |cycle| list(cycle, lock_wait));
     object.end()
 }
 
@@ -37,9 +39,39 @@ fn coroutine(one: &CoroutineDump) -> String {
     object.text("state", Some(one.state));
     object.text("waits_for", one.waits_for.as_ref());
     object.text("object", one.object.map(|address| format!("{address:#x}")));
+    object.list("held_by", &one.held_by, held);
     object.value("since", one.since.map(Seconds));
     object.value("times_out_in", one.times_out_in.map(Seconds));
     object.end()
+}
+
+fn thread(thread: &ThreadDump) -> String {
+    let mut object = Object::new();
+    object.text("name", thread.name.as_ref());
+    object.text("waits_for", Some(&thread.waits_for));
+    object.text("object", thread.object.map(|address| format!("{address:#x}")));
+    object.list("held_by", &thread.held_by, held);
+    object.end()
+}
+
+fn held(held: &Held) -> String {
+    let mut object = Object::new();
+    object.text("by", Some(&held.by));
+    object.text("locked_at", Some(held.locked_at));
+    object.end()
+}
+
+fn lock_wait(wait: &LockWait) -> String {
+    let mut object = Object::new();
+    object.text("party", Some(&wait.party));
+    object.text("waits_for", Some(&wait.waits_for));
+    object.text("locked_at", Some(wait.locked_at));
+    object.end()
+}
+
+fn list<T>(items: &[T], write: impl Fn(&T) -> String) -> String {
+    let items: Vec<_> = items.iter().map(write).collect();
+    format!("[{}]", items.join(","))
 }
 
 /// An object that is being written. What is not there is `null`.
@@ -72,8 +104,7 @@ impl Object {
     }
 
     fn list<T>(&mut self, key: &str, items: &[T], write: impl Fn(&T) -> String) {
-        let items: Vec<_> = items.iter().map(write).collect();
-        self.value(key, Some(format_args!("[{}]", items.join(","))));
+        self.value(key, Some(list(items, write)));
     }
 
     fn end(mut self) -> String {

@@ -1,14 +1,20 @@
 #![doc = include_str!("../../docs/observability.md")]
 
 mod collect;
+mod cycles;
+mod deadlock;
 mod json;
+mod signal;
 mod sockets;
 mod text;
 
 pub(crate) use collect::dump;
+pub(crate) use deadlock::check as check_for_deadlock;
+pub(crate) use signal::dump_on_sigquit;
 
 use std::fmt;
 use std::panic::Location;
+use std::thread::ThreadId;
 use std::time::Duration;
 
 /// What all coroutines of some runtimes were doing, one moment.
@@ -39,6 +45,57 @@ use std::time::Duration;
 pub struct Dump {
     /// The runtimes, in the order in which they were built.
     pub runtimes: Vec<RuntimeDump>,
+    /// Plain threads that wait in pirn: for a lock or a channel, in `join` and the like, but not for
+    /// a descriptor.
+    pub threads: Vec<ThreadDump>,
+}
+
+/// A plain thread that waits in pirn, in a [`Dump`].
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ThreadDump {
+    /// Its identity.
+    pub id: ThreadId,
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// What it waits for.
+    pub waits_for: String,
+    /// The address of the lock, channel or other object that it waits for.
+    pub object: Option<usize>,
+    /// Who holds the lock that it waits for, in a debug build or with the feature `holders`.
+    pub held_by: Vec<Held>,
+}
+
+/// A guard of the lock that somebody waits for.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Held {
+    /// Who has it.
+    pub by: Party,
+    /// Where the lock was locked.
+    pub locked_at: &'static Location<'static>,
+}
+
+/// Whoever can hold a lock, and wait for one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Party {
+    /// The coroutine of that number.
+    Coroutine(u64),
+    /// A plain thread, and its name.
+    Thread(ThreadId, Option<String>),
+}
+
+/// One who waits in a ring of those who wait for each other's locks.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct LockWait {
+    /// Who waits.
+    pub party: Party,
+    /// What for: the lock and its address.
+    pub waits_for: String,
+    /// Where the next in the ring has locked it.
+    pub locked_at: &'static Location<'static>,
 }
 
 /// One runtime in a [`Dump`].
@@ -89,6 +146,8 @@ pub struct CoroutineDump {
     pub waits_for: Option<String>,
     /// The address of the lock, channel or other object that it waits for.
     pub object: Option<usize>,
+    /// Who holds the lock that it waits for, in a debug build or with the feature `holders`.
+    pub held_by: Vec<Held>,
     /// How long it has waited, or has not been started: to some ten milliseconds. `None` if it is
     /// ready or runs.
     pub since: Option<Duration>,
@@ -130,11 +189,30 @@ impl Dump {
         parked
     }
 
+    /// The rings of those who wait for each other's locks, and so for ever: each waits for a lock that
+    /// the next one holds, and the last for one of the first's.
+    ///
+    /// Empty in a release build without the feature `holders`, where nobody knows who holds a lock.
+    #[must_use]
+    pub fn lock_cycles(&self) -> Vec<Vec<LockWait>> {
+        cycles::of(self)
+    }
+
     /// The same as JSON: an object with the names of the fields that are documented here. Times are
     /// in seconds, places are strings as in `src/main.rs:10:5`, and addresses as in `0x7f00`.
     #[must_use]
     pub fn to_json(&self) -> String {
         json::of(self)
+    }
+}
+
+impl fmt::Display for Party {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Party::Coroutine(id) => write!(f, "coroutine {id}"),
+            Party::Thread(_, Some(name)) => write!(f, "thread \"{name}\""),
+            Party::Thread(id, None) => write!(f, "{id:?}"),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A dump for people.
 
-use super::{CoroutineDump, CoroutineState, Dump, RuntimeDump};
+use super::{CoroutineDump, CoroutineState, Dump, Held, LockWait, Party, RuntimeDump};
 use std::collections::HashMap;
 use std::fmt::{self, Display};
 use std::time::Duration;
@@ -12,6 +12,15 @@ impl Display for Dump {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for runtime in &self.runtimes {
             write_runtime(runtime, f)?;
+        }
+        for thread in &self.threads {
+            let party = Party::Thread(thread.id, thread.name.clone());
+            write!(f, "\n{party} [{}", thread.waits_for)?;
+            write_holders(&thread.held_by, f)?;
+            writeln!(f, "]")?;
+        }
+        for cycle in self.lock_cycles() {
+            write_cycle(&cycle, f)?;
         }
         Ok(())
     }
@@ -66,6 +75,7 @@ fn write_group(group: &[&CoroutineDump], f: &mut fmt::Formatter<'_>) -> fmt::Res
         write!(f, "{} coroutines", group.len())?;
     }
     write!(f, " [{}", What(first))?;
+    write_holders(&first.held_by, f)?;
     let since = || group.iter().filter_map(|one| one.since);
     if let (Some(least), Some(most)) = (since().min(), since().max()) {
         write!(f, ", {}", Span(least))?;
@@ -89,6 +99,28 @@ fn write_group(group: &[&CoroutineDump], f: &mut fmt::Formatter<'_>) -> fmt::Res
         let named: Vec<_> = group.iter().take(NAMED).map(|one| one.id.to_string()).collect();
         let more = if group.len() > NAMED { ", ..." } else { "" };
         writeln!(f, "    coroutines {}{more}", named.join(", "))?;
+    }
+    Ok(())
+}
+
+fn write_holders(held_by: &[Held], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for (at, held) in held_by.iter().take(NAMED).enumerate() {
+        let words = if at == 0 { ", held by" } else { " and" };
+        write!(f, "{words} {} since {}", held.by, held.locked_at)?;
+    }
+    let more = held_by.len().saturating_sub(NAMED);
+    if more > 0 { write!(f, " and {more} more") } else { Ok(()) }
+}
+
+fn write_cycle(cycle: &[LockWait], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    writeln!(f, "\nwaiting for each other's locks:")?;
+    for (at, wait) in cycle.iter().enumerate() {
+        let next = &cycle[(at + 1) % cycle.len()].party;
+        let (party, waits_for, locked_at) = (&wait.party, &wait.waits_for, wait.locked_at);
+        writeln!(
+            f,
+            "    {party} waits for the {waits_for}, which {next} has locked at {locked_at}"
+        )?;
     }
     Ok(())
 }

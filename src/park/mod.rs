@@ -18,14 +18,16 @@
 mod held;
 #[cfg(debug_assertions)]
 mod held_check;
+#[cfg(any(debug_assertions, feature = "holders"))]
+mod holders;
 mod os;
 mod reason;
 
 pub use held::HeldGuard;
-pub(crate) use held::Hold;
+pub(crate) use held::{Access, Held, Hold, Party, holders_of};
 #[cfg(debug_assertions)]
 pub(crate) use held_check::HeldGuards;
-pub(crate) use os::OsParker;
+pub(crate) use os::{OsParker, WaitingThread, waiting_threads};
 pub(crate) use reason::{Readiness, WaitReason};
 
 use crate::coroutine::{Coroutine, Header};
@@ -210,7 +212,7 @@ where
 {
     match sched::current_coroutine() {
         Some(coroutine) => park_coroutine(coroutine, reason, deadline, cancel, publish),
-        None => os::park(deadline, publish),
+        None => os::park(reason, deadline, publish),
     }
 }
 
@@ -258,7 +260,9 @@ where
     let suspend = || unsafe { crate::coroutine::suspend(header, (&raw mut request).cast()) };
     if !sched::switching_off_panics(suspend) {
         // The panic in progress cannot leave this thread: the thread waits with it.
-        return os::park(deadline, |ticket| publish.take().is_some_and(|publish| publish(ticket)));
+        return os::park(reason, deadline, |ticket| {
+            publish.take().is_some_and(|publish| publish(ticket))
+        });
     }
     let outcome = resident.outcome.replace(Outcome::Woken);
     // A publication that was never called would still own what it captured.

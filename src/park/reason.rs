@@ -67,6 +67,15 @@ impl WaitReason {
         self.parts().1
     }
 
+    /// The address of the lock that somebody may hold.
+    pub(crate) fn lock(self) -> Option<usize> {
+        use WaitReason::{Mutex, RwLockRead, RwLockWrite};
+        match self {
+            Mutex(address) | RwLockRead(address) | RwLockWrite(address) => Some(address),
+            _ => None,
+        }
+    }
+
     /// What is waited for, and the address of the object if it has one.
     fn parts(self) -> (&'static str, Option<usize>) {
         match self {

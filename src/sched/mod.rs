@@ -16,9 +16,9 @@ mod thread_state;
 mod tls;
 
 pub(crate) use machine::fresh_id;
-pub(crate) use processor::Processor;
-pub use shared::Stall;
+pub(crate) use processor::{Activity, Processor};
 pub(crate) use shared::{Config, Driver, OnHeldGuard, OnStall, Shared};
+pub use shared::{OnDeadlock, Stall};
 pub(crate) use survey::{Residence, Sighting, Standing, Survey};
 
 use crate::coroutine::{self, Coroutine, Header, Seed};
@@ -43,6 +43,12 @@ fn with_machine<R>(f: impl FnOnce(&Machine) -> R) -> Option<R> {
 #[inline]
 pub(crate) fn current_coroutine() -> Option<NonNull<Header>> {
     with_machine(Machine::current).flatten()
+}
+
+/// The number of the coroutine that runs on this thread.
+#[cfg(any(debug_assertions, feature = "holders"))]
+pub(crate) fn current_id() -> Option<u64> {
+    with_machine(Machine::current_id).filter(|&id| id != 0)
 }
 
 /// Whether the caller runs in a coroutine.
@@ -127,6 +133,13 @@ pub(crate) unsafe fn look_at_home(header: &Header) -> Home {
         Home::Idle
     } else {
         Home::Elsewhere
+    }
+}
+
+/// A plain thread has waited for long, and only others can end that: is there anybody?
+pub(crate) fn outsider_rests() {
+    if let Some(shared) = Shared::all().first() {
+        (shared.config.on_rest)(None);
     }
 }
 

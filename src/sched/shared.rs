@@ -23,10 +23,38 @@ static ALL: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
 
 /// Told of waits with guards held.
 pub(crate) type OnHeldGuard = Box<dyn Fn(&HeldGuard) + Send + Sync>;
+/// Told by sysmon that all of its runtime has come to rest, or by a plain thread that it has waited
+/// for long.
+pub(crate) type OnRest = fn(Option<&Arc<Shared>>);
 /// Told of stalls.
 pub(crate) type OnStall = Box<dyn Fn(&Stall) + Send + Sync>;
 /// Makes the outside world of the processor of that number.
 pub(crate) type MakeDriver = Box<dyn Fn(usize) -> io::Result<Box<dyn Driver>> + Send + Sync>;
+
+/// What is done about a deadlock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[non_exhaustive]
+pub enum OnDeadlock {
+    /// Nothing: nobody looks for one.
+    Off,
+    /// A dump is written to standard error, once.
+    #[default]
+    Report,
+    /// A dump is written to standard error, and the process aborts.
+    Abort,
+}
+
+impl OnDeadlock {
+    /// The value of `PIRN_DEADLOCK`.
+    pub(crate) fn named(name: &str) -> Option<OnDeadlock> {
+        match name {
+            "off" => Some(OnDeadlock::Off),
+            "report" => Some(OnDeadlock::Report),
+            "abort" => Some(OnDeadlock::Abort),
+            _ => None,
+        }
+    }
+}
 
 /// What a scheduler is built from.
 pub(crate) struct Config {
@@ -43,6 +71,9 @@ pub(crate) struct Config {
     /// Asked by debug builds alone.
     #[cfg_attr(not(debug_assertions), expect(dead_code, reason = "release builds do not check"))]
     pub(crate) on_held_guard: Option<OnHeldGuard>,
+    pub(crate) on_rest: OnRest,
+    /// What to do if nobody can ever go on.
+    pub(crate) on_deadlock: OnDeadlock,
     pub(crate) max_surplus: usize,
     /// Where work goes that blocks its thread.
     pub(crate) blocking: BlockingPool,

@@ -67,8 +67,8 @@ impl Sysmon {
         self.stuck.load(Ordering::Relaxed)
     }
 
-    #[cfg(test)]
-    pub(super) fn is_asleep(&self) -> bool {
+    /// Whether the watch sleeps until somebody calls.
+    pub(crate) fn is_asleep(&self) -> bool {
         self.asleep.load(Ordering::Relaxed)
     }
 
@@ -168,6 +168,7 @@ impl Watcher {
         let mut nap = NAP;
         let mut quiet = 0;
         let mut schedules = 0;
+        let mut at_rest = 0;
         let mut idle_since = None;
         while !self.shared.is_finished() {
             self.shared.sysmon.nap(nap);
@@ -191,6 +192,10 @@ impl Watcher {
             if idle >= SLEEP_AFTER && !self.upkeep_pending {
                 self.release_heap();
                 let shared = &self.shared;
+                // Once for each time that they come to rest: to be asked wakes the machines.
+                if std::mem::replace(&mut at_rest, total) != total {
+                    (shared.config.on_rest)(Some(shared));
+                }
                 let busy = || shared.is_finished() || !all_idle(shared);
                 shared.sysmon.sleep(busy);
                 self.seen.clear();

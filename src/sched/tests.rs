@@ -111,6 +111,8 @@ impl Scheduler {
             stall_after: Duration::MAX,
             on_stall: None,
             on_held_guard: None,
+            on_rest: |_| (),
+            on_deadlock: crate::OnDeadlock::Off,
             max_surplus: 0,
             blocking: BlockingPool::new("test".into(), 1),
             driver: Box::new(move |_| Ok(Box::new(Fake(theirs.clone())))),
