@@ -84,8 +84,8 @@ mod util;
 mod exports {
     pub use crate::blocking::blocking;
     pub use crate::dump::{
-        CoroutineDump, CoroutineState, Dump, Held, LockWait, Party, RuntimeDump, ThreadDump,
-        WorkerDump,
+        CoroutineDump, CoroutineState, Dump, Held, LockWait, Party, RuntimeDump, StackFrame,
+        StackTrace, ThreadDump, WorkerDump,
     };
     pub use crate::park::HeldGuard;
     pub use crate::runtime::{

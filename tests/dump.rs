@@ -177,7 +177,7 @@ fn those_alike_are_counted() {
     let dump = dump_until(&runtime, parked);
     let text = dump.to_string();
     assert!(text.contains("\n1000 coroutines [channel receive at 0x"), "{text}");
-    assert!(text.lines().count() < 10, "{text}");
+    assert!(text.lines().count() < 40, "{text}");
     assert!(format!("{dump:#}").lines().count() > 1000);
     drop(sender);
 }
@@ -427,5 +427,91 @@ mod holders {
         expected.sort();
         assert_eq!(parties, expected);
         assert!(dump.to_string().contains("waiting for each other's locks:\n    coroutine "));
+    }
+}
+
+#[cfg(feature = "dump-stacks")]
+mod stacks {
+    use super::*;
+    use pirn::channel::Receiver;
+
+    #[inline(never)]
+    fn waits_here(receiver: &Receiver<()>) -> bool {
+        std::hint::black_box(receiver.recv()).is_ok()
+    }
+
+    #[inline(never)]
+    fn calls(receiver: &Receiver<()>) -> u32 {
+        u32::from(std::hint::black_box(waits_here(receiver)))
+    }
+
+    #[test]
+    fn a_parked_coroutine_shows_its_stack() {
+        let runtime = runtime(1);
+        let (sender, receiver) = bounded::<()>(0);
+        spawn(&runtime, "waiter", move || assert_eq!(calls(&receiver), 0));
+        let dump = dump_until(&runtime, |dump| waits(dump, "waiter"));
+        let frames = named(&dump, "waiter").unwrap().stack.as_ref().unwrap().frames();
+        let names: Vec<_> = frames.iter().map(|frame| frame.function.as_str()).collect();
+        let place = |name: &str| names.iter().position(|one| one.ends_with(name));
+        assert!(place("stacks::waits_here") < place("stacks::calls"), "{names:?}");
+        assert!(place("stacks::waits_here").is_some(), "{names:?}");
+        let here = &frames[place("stacks::waits_here").unwrap()];
+        assert!(here.place.as_ref().unwrap().0.ends_with(file!()), "{here:?}");
+        // From the channel's own function to the closure that was spawned, and no further.
+        assert!(names[0].contains("pirn::") && !names[0].contains("park::"), "{names:?}");
+        assert!(names.last().unwrap().contains("a_parked_coroutine_shows_its_stack"), "{names:?}");
+        drop(sender);
+    }
+
+    /// To be looked at changes nothing: each goes on where it was, also one that is unwinding.
+    #[test]
+    fn whoever_was_looked_at_goes_on() {
+        struct ParksInDrop;
+        impl Drop for ParksInDrop {
+            fn drop(&mut self) {
+                assert!(std::thread::panicking());
+                thread::sleep(Duration::from_millis(5));
+                assert!(std::thread::panicking());
+            }
+        }
+
+        let runtime = Arc::new(runtime(2));
+        let over = Arc::new(AtomicBool::new(false));
+        let (theirs, ours) = (over.clone(), runtime.clone());
+        let dumper = std::thread::spawn(move || {
+            while !theirs.load(Ordering::Relaxed) {
+                let dump = ours.dump();
+                let stopped = |one: &&CoroutineDump| {
+                    matches!(one.state, CoroutineState::Parked | CoroutineState::Ready)
+                };
+                for one in dump.coroutines().filter(stopped).filter(|one| one.parent.is_some()) {
+                    assert!(one.stack.is_some(), "{one:?}");
+                }
+            }
+        });
+        let workers: Vec<_> = (0..50)
+            .map(|index| {
+                runtime.spawn(move || {
+                    let mut kept = [index; 64];
+                    for _ in 0..20 {
+                        let child = pirn::spawn(move || {
+                            let _parks = (index % 5 == 0).then(|| ParksInDrop);
+                            if index % 5 == 0 {
+                                std::panic::resume_unwind(Box::new(index));
+                            }
+                            thread::sleep(Duration::from_micros(index));
+                        });
+                        assert_eq!(child.join().is_err(), index % 5 == 0);
+                        thread::yield_now();
+                        kept = std::hint::black_box(kept);
+                        assert!(kept.iter().all(|&one| one == index));
+                    }
+                })
+            })
+            .collect();
+        workers.into_iter().for_each(|worker| worker.join().unwrap());
+        over.store(true, Ordering::Relaxed);
+        dumper.join().unwrap();
     }
 }

@@ -33,6 +33,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "src/coroutine/unwinding.rs",
     "src/dump/collect.rs",
     "src/dump/sockets.rs",
+    "src/dump/stacks/walked.rs",
     "src/net/fd.rs",
     "src/net/sys.rs",
     "src/netpoller/driver.rs",

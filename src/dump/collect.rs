@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "claims the ticket of whoever waits for the answers")]
 
 use super::sockets;
+use super::stacks::Walked;
 use super::{
     CoroutineDump, CoroutineState, Dump, Held, Party, RuntimeDump, ThreadDump, WorkerDump,
 };
@@ -139,8 +140,14 @@ impl Census {
         Duration::from_millis(self.shared.clock().wrapping_sub(since).into())
     }
 
-    fn resident(&self, sighting: &Sighting<'_>, number: usize) -> CoroutineDump {
+    fn resident(
+        &self,
+        sighting: &Sighting<'_>,
+        number: usize,
+        stacks: &mut Walked,
+    ) -> CoroutineDump {
         let mut one = describe(sighting.header);
+        one.stack = stacks.walk(sighting);
         one.worker = Some(number);
         one.state = match sighting.standing {
             Standing::Unstarted => CoroutineState::Unstarted,
@@ -174,11 +181,12 @@ impl Survey for Census {
         }
         let number = residence.processor().number;
         let mut found = Vec::new();
+        let mut stacks = Walked::default();
         residence.residents(|sighting| {
-            found.push(self.resident(sighting, number));
+            found.push(self.resident(sighting, number, &mut stacks));
             true
         });
-        residence.unstarted(|sighting| found.push(self.resident(sighting, number)));
+        residence.unstarted(|sighting| found.push(self.resident(sighting, number, &mut stacks)));
         let mut answers = self.lock();
         answers.coroutines.append(&mut found);
         answers.answered.push(number);
@@ -206,6 +214,7 @@ fn describe(header: &Header) -> CoroutineDump {
         held_by: Vec::new(),
         since: None,
         times_out_in: None,
+        stack: None,
     }
 }
 
@@ -224,6 +233,7 @@ fn running(processor: &Processor) -> Option<CoroutineDump> {
         held_by: Vec::new(),
         since: None,
         times_out_in: None,
+        stack: None,
     })
 }
 

@@ -1,6 +1,9 @@
 //! A dump for programs: JSON by hand, since it takes a page.
 
-use super::{CoroutineDump, Dump, Held, LockWait, RuntimeDump, ThreadDump, WorkerDump};
+use super::{
+    CoroutineDump, Dump, Held, LockWait, RuntimeDump, StackFrame, StackTrace, ThreadDump,
+    WorkerDump,
+};
 use std::fmt::{self, Display, Write as _};
 use std::time::Duration;
 
@@ -42,6 +45,16 @@ fn coroutine(one: &CoroutineDump) -> String {
     object.list("held_by", &one.held_by, held);
     object.value("since", one.since.map(Seconds));
     object.value("times_out_in", one.times_out_in.map(Seconds));
+    let frames = |stack: &StackTrace| list(&stack.frames(), frame);
+    object.value("stack", one.stack.as_ref().map(frames));
+    object.end()
+}
+
+fn frame(frame: &StackFrame) -> String {
+    let mut object = Object::new();
+    object.text("function", Some(&frame.function));
+    object.text("file", frame.place.as_ref().map(|place| &place.0));
+    object.value("line", frame.place.as_ref().map(|place| place.1));
     object.end()
 }
 

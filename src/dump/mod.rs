@@ -6,11 +6,15 @@ mod deadlock;
 mod json;
 mod signal;
 mod sockets;
+#[cfg_attr(feature = "dump-stacks", path = "stacks/walked.rs")]
+#[cfg_attr(not(feature = "dump-stacks"), path = "stacks/none.rs")]
+mod stacks;
 mod text;
 
 pub(crate) use collect::dump;
 pub(crate) use deadlock::check as check_for_deadlock;
 pub(crate) use signal::dump_on_sigquit;
+pub use stacks::StackTrace;
 
 use std::fmt;
 use std::panic::Location;
@@ -153,6 +157,18 @@ pub struct CoroutineDump {
     pub since: Option<Duration>,
     /// When its wait ends by itself.
     pub times_out_in: Option<Duration>,
+    /// Where it is, with the feature `dump-stacks` and if it does not run.
+    pub stack: Option<StackTrace>,
+}
+
+/// One call on a coroutine's stack, in a [`Dump`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StackFrame {
+    /// The function.
+    pub function: String,
+    /// The file and the line of what it was about to do.
+    pub place: Option<(String, u32)>,
 }
 
 /// What a coroutine does.

@@ -11,10 +11,10 @@ use std::os::fd::BorrowedFd;
 /// run, and so does not close the descriptor.
 pub(super) fn describe(reason: WaitReason) -> String {
     let mut text = reason.to_string();
-    if let WaitReason::Descriptor(readiness, fd) = reason {
+    if let WaitReason::Descriptor(wait) = reason {
         // SAFETY: the frame that waits borrows the descriptor's owner, and stands still.
-        let fd = unsafe { BorrowedFd::borrow_raw(fd) };
-        let _infallible = write!(text, " {}", socket(fd, readiness));
+        let fd = unsafe { BorrowedFd::borrow_raw(wait.fd()) };
+        let _infallible = write!(text, " {}", socket(fd, wait.readiness()));
     }
     text
 }

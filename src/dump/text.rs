@@ -50,7 +50,7 @@ fn groups(coroutines: &[CoroutineDump], alone: bool) -> Vec<Vec<&CoroutineDump>>
     let mut groups: Vec<Vec<&CoroutineDump>> = Vec::new();
     let mut places = HashMap::new();
     for one in coroutines {
-        let key = (one.spawned_at, one.parent, one.state, &one.waits_for);
+        let key = (one.spawned_at, one.parent, one.state, &one.waits_for, &one.stack);
         if one.name.is_some() || alone {
             groups.push(vec![one]);
         } else if let Some(&place) = places.get(&key) {
@@ -100,7 +100,7 @@ fn write_group(group: &[&CoroutineDump], f: &mut fmt::Formatter<'_>) -> fmt::Res
         let more = if group.len() > NAMED { ", ..." } else { "" };
         writeln!(f, "    coroutines {}{more}", named.join(", "))?;
     }
-    Ok(())
+    first.stack.as_ref().map_or(Ok(()), |stack| write!(f, "{stack}"))
 }
 
 fn write_holders(held_by: &[Held], f: &mut fmt::Formatter<'_>) -> fmt::Result {

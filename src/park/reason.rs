@@ -17,7 +17,7 @@ pub(crate) enum WaitReason {
     Accept,
     Connect,
     /// One of the four above, of that descriptor.
-    Descriptor(Readiness, RawFd),
+    Descriptor(DescriptorWait),
     Lookup,
     Blocking,
     /// For the machines to say who lives there.
@@ -49,15 +49,47 @@ pub(crate) enum Readiness {
     Connect,
 }
 
+/// Both in one word, as the payload of all other reasons is, so that a reason fits two registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct DescriptorWait(usize);
+
+impl Readiness {
+    const ALL: [Readiness; 4] =
+        [Readiness::Read, Readiness::Write, Readiness::Accept, Readiness::Connect];
+
+    fn name(self) -> &'static str {
+        match self {
+            Readiness::Read => "read",
+            Readiness::Write => "write",
+            Readiness::Accept => "accept",
+            Readiness::Connect => "connect",
+        }
+    }
+}
+
+impl DescriptorWait {
+    fn of(readiness: Readiness, fd: RawFd) -> WaitReason {
+        WaitReason::Descriptor(DescriptorWait((fd as usize) << 2 | readiness as usize))
+    }
+
+    pub(crate) fn readiness(self) -> Readiness {
+        Readiness::ALL[self.0 & 3]
+    }
+
+    pub(crate) fn fd(self) -> RawFd {
+        (self.0 >> 2) as RawFd
+    }
+}
+
 impl WaitReason {
     /// The same wait, with the descriptor it is about, if it is about one.
     #[inline]
     pub(crate) fn of_descriptor(self, fd: RawFd) -> WaitReason {
         match self {
-            WaitReason::Read => WaitReason::Descriptor(Readiness::Read, fd),
-            WaitReason::Write => WaitReason::Descriptor(Readiness::Write, fd),
-            WaitReason::Accept => WaitReason::Descriptor(Readiness::Accept, fd),
-            WaitReason::Connect => WaitReason::Descriptor(Readiness::Connect, fd),
+            WaitReason::Read => DescriptorWait::of(Readiness::Read, fd),
+            WaitReason::Write => DescriptorWait::of(Readiness::Write, fd),
+            WaitReason::Accept => DescriptorWait::of(Readiness::Accept, fd),
+            WaitReason::Connect => DescriptorWait::of(Readiness::Connect, fd),
             other => other,
         }
     }
@@ -88,10 +120,7 @@ impl WaitReason {
             WaitReason::Write => ("write", None),
             WaitReason::Accept => ("accept", None),
             WaitReason::Connect => ("connect", None),
-            WaitReason::Descriptor(Readiness::Read, _) => ("read", None),
-            WaitReason::Descriptor(Readiness::Write, _) => ("write", None),
-            WaitReason::Descriptor(Readiness::Accept, _) => ("accept", None),
-            WaitReason::Descriptor(Readiness::Connect, _) => ("connect", None),
+            WaitReason::Descriptor(wait) => (wait.readiness().name(), None),
             WaitReason::Dump => ("dump", None),
             WaitReason::Lookup => ("name lookup", None),
             WaitReason::Blocking => ("blocking work", None),
@@ -136,5 +165,24 @@ impl fmt::Display for WaitReason {
             (what, None) => f.write_str(what),
             (what, Some(address)) => write!(f, "{what} at {address:#x}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_keeps_its_descriptor() {
+        let reasons =
+            [WaitReason::Read, WaitReason::Write, WaitReason::Accept, WaitReason::Connect];
+        for (reason, readiness) in reasons.into_iter().zip(Readiness::ALL) {
+            for fd in [0, 3, RawFd::MAX] {
+                let WaitReason::Descriptor(wait) = reason.of_descriptor(fd) else { panic!() };
+                assert_eq!((wait.readiness(), wait.fd()), (readiness, fd));
+                assert_eq!(WaitReason::Descriptor(wait).to_string(), reason.to_string());
+            }
+        }
+        assert_eq!(WaitReason::Join.of_descriptor(3), WaitReason::Join);
     }
 }

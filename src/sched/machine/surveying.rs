@@ -24,6 +24,26 @@ impl Machine {
     }
 }
 
+#[cfg(feature = "dump-stacks")]
+impl Sighting<'_> {
+    /// Calls `f` from the frame in which the coroutine is suspended, on the machine's own stack: a
+    /// walk from there sees the coroutine's frames. Where the coroutine's stack lies, if it has one.
+    ///
+    /// `f` must not park or panic.
+    pub(crate) fn call_within(&self, f: &mut dyn FnMut()) -> Option<std::ops::Range<usize>> {
+        if self.standing == Standing::Unstarted {
+            return None;
+        }
+        // SAFETY: it lives here, and this is its home.
+        let resident = unsafe { self.header.resident() };
+        let within = resident.suspender.get()?.address();
+        // SAFETY: it does not run, and only its machine uses its switch.
+        unsafe { resident.switch() }.as_mut()?.call_within(f);
+        let start = resident.class.slot_start(within);
+        Some(start..start + resident.class.size())
+    }
+}
+
 impl Residence<'_> {
     pub(crate) fn processor(&self) -> &Processor {
         &self.machine.processor
