@@ -25,8 +25,8 @@ use std::time::Duration;
 ///
 /// [`pirn::dump`](crate::dump()) takes one of all runtimes of the process, and
 /// [`Runtime::dump`](crate::Runtime::dump) of one. Its [`Display`](fmt::Display) form is for people:
-/// coroutines that were spawned in the same place and wait for the same are counted instead of
-/// listed, unless the alternate form `{:#}` is asked for. [`to_json`](Dump::to_json) is for programs.
+/// coroutines that were spawned in the same place and wait for the same kind of thing are counted
+/// instead of listed, unless the alternate form `{:#}` is asked for. [`to_json`](Dump::to_json) is for programs.
 ///
 /// Each worker lists its own coroutines when it comes to it, so the parts are of slightly different
 /// moments.

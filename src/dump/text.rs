@@ -45,12 +45,13 @@ fn write_runtime(runtime: &RuntimeDump, f: &mut fmt::Formatter<'_>) -> fmt::Resu
     Ok(())
 }
 
-/// Those that say the same, in the order of the first of each.
+/// Those that say the same but for the address of what they wait for, in the order of the first of
+/// each.
 fn groups(coroutines: &[CoroutineDump], alone: bool) -> Vec<Vec<&CoroutineDump>> {
     let mut groups: Vec<Vec<&CoroutineDump>> = Vec::new();
     let mut places = HashMap::new();
     for one in coroutines {
-        let key = (one.spawned_at, one.parent, one.state, &one.waits_for, &one.stack);
+        let key = (one.spawned_at, one.parent, one.state, kind(one), &one.stack);
         if one.name.is_some() || alone {
             groups.push(vec![one]);
         } else if let Some(&place) = places.get(&key) {
@@ -64,6 +65,14 @@ fn groups(coroutines: &[CoroutineDump], alone: bool) -> Vec<Vec<&CoroutineDump>>
     groups
 }
 
+/// What it waits for, of whatever object, unless somebody holds that.
+fn kind(one: &CoroutineDump) -> Option<&str> {
+    let waits_for = one.waits_for.as_deref()?;
+    let object = if one.held_by.is_empty() { one.object } else { None };
+    let kind = object.and_then(|_| waits_for.rsplit_once(" at 0x"));
+    Some(kind.map_or(waits_for, |(kind, _address)| kind))
+}
+
 fn write_group(group: &[&CoroutineDump], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let first = group[0];
     if let [_] = group {
@@ -74,7 +83,11 @@ fn write_group(group: &[&CoroutineDump], f: &mut fmt::Formatter<'_>) -> fmt::Res
     } else {
         write!(f, "{} coroutines", group.len())?;
     }
-    write!(f, " [{}", What(first))?;
+    let same_object = group.iter().all(|one| one.object == first.object);
+    match (kind(first), first.state) {
+        (Some(kind), CoroutineState::Parked) if !same_object => write!(f, " [{kind}")?,
+        _ => write!(f, " [{}", What(first))?,
+    }
     write_holders(&first.held_by, f)?;
     let since = || group.iter().filter_map(|one| one.since);
     if let (Some(least), Some(most)) = (since().min(), since().max()) {
