@@ -60,6 +60,8 @@ pub mod channel;
 #[cfg(not(loom))]
 mod coroutine;
 #[cfg(not(loom))]
+mod dump;
+#[cfg(not(loom))]
 pub mod fs;
 #[cfg(not(loom))]
 pub mod io;
@@ -99,11 +101,15 @@ mod util;
 mod exports {
     pub use crate::blocking::blocking;
     pub use crate::cancel::{CancelCallback, CancelCause, CancelGuard, CancelToken, shield};
+    pub use crate::dump::{
+        CoroutineDump, CoroutineState, Dump, Held, LockWait, Party, RuntimeDump, StackFrame,
+        StackTrace, ThreadDump, WorkerDump,
+    };
     pub use crate::park::{HeldGuard, SwallowedCancel};
     pub use crate::runtime::{
         Builder, GuardKind, Metrics, Runtime, ShutdownTimeout, StackClassMetrics, WorkerMetrics,
     };
-    pub use crate::sched::Stall;
+    pub use crate::sched::{OnDeadlock, Stall};
     pub use crate::thread::{Cancelled, spawn};
     #[cfg(feature = "macros")]
     pub use pirn_macros::{main, test};
@@ -133,6 +139,21 @@ where
     F: FnOnce() -> R,
 {
     sched::block_in_place(f)
+}
+
+/// What each coroutine of the process is doing, whatever its runtime.
+///
+/// May be called from anywhere, also while everything runs at full load: see [`Runtime::dump`].
+///
+/// ```
+/// let dump = pirn::spawn(pirn::dump).join().unwrap();
+/// println!("{dump}");
+/// assert!(dump.to_json().contains(r#""waits_for":"dump""#));
+/// ```
+#[cfg(not(loom))]
+#[must_use]
+pub fn dump() -> Dump {
+    dump::dump(sched::Shared::all())
 }
 
 /// The metrics of the runtime to which the caller belongs, from one of its coroutines.

@@ -25,7 +25,7 @@ use std::mem::{ManuallyDrop, MaybeUninit};
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use std::task::Waker;
 
 /// What every coroutine has.
@@ -41,9 +41,10 @@ pub(crate) struct Header {
     resident: Resident,
     link: AtomicPtr<Header>,
     pub(crate) token: Token,
-    /// A migrating coroutine has left its stack, and its wait is being published out of its frame.
-    /// It may be claimed and queued meanwhile; whoever is to resume it waits until this is over.
-    pub(crate) publishing: AtomicBool,
+    /// Who spawned it, and whether its wait is being published.
+    pub(crate) lineage: Lineage,
+    /// When it was spawned or last began to wait: what its machine's watch took for the time.
+    pub(crate) since: AtomicU32,
     /// Who is to be told of its end, governed by [`Status`].
     pub(crate) joiner: UnsafeCell<Option<Joiner>>,
     pub(crate) id: u64,
@@ -97,6 +98,47 @@ pub(crate) struct Resident {
     pub(crate) deliveries: Cell<u16>,
 }
 
+/// Two things of few bits each, so that neither makes the header longer.
+///
+/// - A migrating coroutine has left its stack, and its wait is being *published* out of its frame.
+///   It may be claimed and queued meanwhile; whoever is to resume it waits until this is over.
+/// - Its spawner, as the difference of the two numbers. A parent's is the smaller one; of one that
+///   has spawned across two billion others nothing is known.
+pub(crate) struct Lineage(AtomicU32);
+
+impl Lineage {
+    const PUBLISHING: u32 = 1;
+
+    #[inline]
+    fn new(id: u64, parent: u64) -> Lineage {
+        let distance = if parent == 0 { 0 } else { id.wrapping_sub(parent) };
+        let fits = distance <= u64::from(u32::MAX >> 1);
+        Lineage(AtomicU32::new(if fits { (distance as u32) << 1 } else { 0 }))
+    }
+
+    /// The number of the coroutine that has spawned the one of this number, if it is known.
+    fn parent_of(&self, id: u64) -> Option<u64> {
+        let distance = u64::from(self.0.load(Ordering::Relaxed) >> 1);
+        (distance != 0).then(|| id - distance)
+    }
+
+    /// Called by the machine that the coroutine has left: nobody else writes.
+    pub(crate) fn begin_publication(&self) {
+        let word = self.0.load(Ordering::Relaxed);
+        self.0.store(word | Lineage::PUBLISHING, Ordering::Relaxed);
+    }
+
+    /// What was done to the frame is behind whoever sees this.
+    pub(crate) fn end_publication(&self) {
+        let word = self.0.load(Ordering::Relaxed);
+        self.0.store(word & !Lineage::PUBLISHING, Ordering::Release);
+    }
+
+    pub(crate) fn is_publishing(&self) -> bool {
+        self.0.load(Ordering::Acquire) & Lineage::PUBLISHING != 0
+    }
+}
+
 pub(crate) struct Vtable {
     /// Runs the closure on the coroutine's own stack and stores or drops what comes of it.
     run: unsafe fn(NonNull<Header>),
@@ -116,6 +158,10 @@ pub(crate) struct Seed {
     pub(crate) class: Class,
     pub(crate) local: bool,
     pub(crate) migrating: bool,
+    /// The coroutine that spawns it; 0 for a plain thread.
+    pub(crate) parent: u64,
+    /// The time, as [`Header::since`] has it.
+    pub(crate) now: u32,
 }
 
 /// A coroutine's closure before it runs, its result after it.
@@ -228,7 +274,8 @@ impl Coroutine {
             },
             link: AtomicPtr::new(ptr::null_mut()),
             token: Token::new(),
-            publishing: AtomicBool::new(false),
+            lineage: Lineage::new(seed.id, seed.parent),
+            since: AtomicU32::new(seed.now),
             joiner: UnsafeCell::new(None),
             id: seed.id,
             spawned_at: seed.spawned_at,
@@ -327,6 +374,12 @@ impl Header {
     /// What its spawner has called it.
     pub(crate) fn name(&self) -> Option<&str> {
         self.name.as_deref().map(|name| &**name)
+    }
+
+    /// The number of the coroutine that has spawned it; `None` for a plain thread's, or if it is not
+    /// known any more.
+    pub(crate) fn parent(&self) -> Option<u64> {
+        self.lineage.parent_of(self.id)
     }
 
     pub(crate) fn is_local(&self) -> bool {

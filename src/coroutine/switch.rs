@@ -17,6 +17,17 @@ use std::ptr::NonNull;
 /// The word that a suspension passes to the resumer.
 pub(crate) type Word = *mut ();
 
+/// What a resumption may bring: null to go on, or what is to be called before.
+#[cfg(feature = "dump-stacks")]
+type Errand = *mut &'static mut dyn FnMut();
+#[cfg(not(feature = "dump-stacks"))]
+type Errand = ();
+
+#[cfg(feature = "dump-stacks")]
+const GO_ON: Errand = std::ptr::null_mut();
+#[cfg(not(feature = "dump-stacks"))]
+const GO_ON: Errand = ();
+
 struct SwitchStack(ManuallyDrop<Stack>);
 
 // SAFETY: the stack module hands out guarded stacks, far larger than corosensei's minimum, whose
@@ -34,7 +45,7 @@ unsafe impl corosensei::stack::Stack for SwitchStack {
 }
 
 /// A stack with a function suspended on it.
-pub(crate) struct Switch(Coroutine<(), Word, (), SwitchStack>);
+pub(crate) struct Switch(Coroutine<Errand, Word, (), SwitchStack>);
 
 /// What a resumption came back with.
 pub(crate) enum Resumed {
@@ -46,13 +57,13 @@ pub(crate) enum Resumed {
 
 /// The way back from a running function to whoever resumed it.
 #[derive(Clone, Copy)]
-pub(crate) struct Suspender(NonNull<Yielder<(), Word>>);
+pub(crate) struct Suspender(NonNull<Yielder<Errand, Word>>);
 
 impl Switch {
     /// Prepares `body` to run on `stack` at the first [`Switch::resume`]. `body` must not unwind.
     pub(crate) fn new(stack: Stack, body: impl FnOnce(Suspender) + 'static) -> Switch {
         let stack = SwitchStack(ManuallyDrop::new(stack));
-        Switch(Coroutine::with_stack(stack, move |yielder, ()| {
+        Switch(Coroutine::with_stack(stack, move |yielder, _go_on| {
             body(Suspender(NonNull::from(yielder)));
         }))
     }
@@ -60,10 +71,23 @@ impl Switch {
     /// Runs the function until it suspends itself or returns.
     #[inline]
     pub(crate) fn resume(&mut self) -> Resumed {
-        match self.0.resume(()) {
+        match self.0.resume(GO_ON) {
             CoroutineResult::Yield(word) => Resumed::Suspended(word),
             CoroutineResult::Return(()) => Resumed::Finished,
         }
+    }
+
+    /// Calls `f` from the frame in which the function is suspended, but on the caller's stack, so that
+    /// a walk from there sees the function's frames. It is suspended as before then.
+    ///
+    /// The function has run before, and has not returned.
+    #[cfg(feature = "dump-stacks")]
+    pub(crate) fn call_within(&mut self, f: &mut dyn FnMut()) {
+        // SAFETY: only the lifetime is changed, and the call is over before this returns.
+        let mut errand =
+            unsafe { std::mem::transmute::<&mut dyn FnMut(), &'static mut dyn FnMut()>(f) };
+        let resumed = self.0.resume(&raw mut errand);
+        debug_assert!(matches!(resumed, CoroutineResult::Yield(word) if word.is_null()));
     }
 
     /// Takes the stack back from a function that has returned.
@@ -81,7 +105,47 @@ impl Suspender {
     #[inline]
     pub(crate) unsafe fn suspend(self, word: Word) {
         // SAFETY: the yielder lives at the base of the stack on which the caller runs.
-        unsafe { self.0.as_ref() }.suspend(word);
+        let _errand = unsafe { self.0.as_ref() }.suspend(word);
+        #[cfg(feature = "dump-stacks")]
+        if !_errand.is_null() {
+            // SAFETY: as above.
+            unsafe { self.run_errands(_errand) };
+        }
+    }
+
+    /// Does what it was resumed for, and suspends the function again, until it is to go on.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Suspender::suspend`], which has returned this errand.
+    #[cfg(feature = "dump-stacks")]
+    #[cold]
+    #[inline(never)]
+    unsafe fn run_errands(self, mut errand: Errand) {
+        struct Passed(Errand);
+        // SAFETY: it goes to another stack of the same thread.
+        unsafe impl Send for Passed {}
+        impl Passed {
+            fn run(&self) {
+                // SAFETY: whoever has resumed this function waits for it, and keeps the errand.
+                unsafe { (*self.0)() }
+            }
+        }
+
+        while !errand.is_null() {
+            let passed = Passed(errand);
+            // SAFETY: the caller's promise; a walk of the stack does not suspend.
+            unsafe {
+                self.on_parent_stack(move || passed.run());
+                errand = self.0.as_ref().suspend(std::ptr::null_mut());
+            }
+        }
+    }
+
+    /// An address on the stack of its function.
+    #[cfg(feature = "dump-stacks")]
+    pub(crate) fn address(self) -> usize {
+        self.0.addr().get()
     }
 
     /// Runs `f` on the stack of whoever resumed this function, which has more room.

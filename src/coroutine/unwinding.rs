@@ -164,6 +164,11 @@ impl UnwindBank {
         Ok(helper)
     }
 
+    /// Whether it has its thread, which answers and does nothing else.
+    pub(crate) fn has_thread(&self) -> bool {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).teller.is_some()
+    }
+
     /// Ends the bank. All coroutines have ended, so all helpers are in stock.
     pub(crate) fn close(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

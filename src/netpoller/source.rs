@@ -12,7 +12,7 @@ use crate::sched;
 use crate::util::wait_list::Node;
 use std::io;
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -258,6 +258,10 @@ fn wait_in(
         one.source.slot.rearm(one.source.as_fd(), side)?;
     }
     let direction = |one: &Awaited<'_>| one.source.slot.direction(side);
+    let reason = match awaited {
+        [one] => reason.of_descriptor(one.source.as_fd().as_raw_fd()),
+        _ => reason,
+    };
     let outcome = park::park(reason, deadline, Cancel::Deliver, |ticket| {
         for (one, node) in awaited.iter().zip(nodes.iter_mut()) {
             let Some(queue) = direction(one).lock_if_current(one.seen) else { return false };

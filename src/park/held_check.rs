@@ -4,7 +4,7 @@
 
 use crate::coroutine::Header;
 use crate::park::WaitReason;
-use crate::park::held::{HeldGuard, Hold};
+use crate::park::held::HeldGuard;
 use crate::sched;
 use std::cell::Cell;
 use std::panic::Location;
@@ -27,21 +27,24 @@ fn with_held<R>(f: impl FnOnce(&HeldGuards) -> R) -> Option<R> {
     Some(f(unsafe { &running.as_ref().resident().held }))
 }
 
-impl Hold {
+/// A guard that is counted, if a coroutine made it.
+pub(super) struct Counted(bool);
+
+impl Counted {
     #[track_caller]
-    pub(crate) fn begin() -> Hold {
+    pub(super) fn begin() -> Counted {
         let caller = Location::caller();
         let counted = with_held(|held| {
             held.guards.set(held.guards.get() + 1);
             held.latest.set(Some(caller));
         });
-        Hold { counted: counted.is_some() }
+        Counted(counted.is_some())
     }
 }
 
-impl Drop for Hold {
+impl Drop for Counted {
     fn drop(&mut self) {
-        if self.counted {
+        if self.0 {
             with_held(|held| held.guards.set(held.guards.get().saturating_sub(1)));
         }
     }

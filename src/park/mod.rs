@@ -18,16 +18,18 @@
 mod held;
 #[cfg(debug_assertions)]
 mod held_check;
+#[cfg(any(debug_assertions, feature = "holders"))]
+mod holders;
 mod os;
 mod reason;
 mod scopes;
 
 pub use held::HeldGuard;
-pub(crate) use held::Hold;
+pub(crate) use held::{Access, Held, Hold, Party, holders_of};
 #[cfg(debug_assertions)]
 pub(crate) use held_check::HeldGuards;
-pub(crate) use os::{OsParker, is_in_scope, parker};
-pub(crate) use reason::WaitReason;
+pub(crate) use os::{OsParker, WaitingThread, is_in_scope, parker, waiting_threads};
+pub(crate) use reason::{Readiness, WaitReason};
 pub(crate) use scopes::Attention as Scoped;
 pub use scopes::SwallowedCancel;
 pub(crate) use scopes::{
@@ -274,7 +276,7 @@ where
 {
     match sched::current_coroutine() {
         Some(coroutine) => park_coroutine(coroutine, reason, deadline, cancel, publish),
-        None => os::park(deadline, cancel, publish),
+        None => os::park(reason, deadline, cancel, publish),
     }
 }
 
@@ -330,7 +332,7 @@ where
     let suspend = || unsafe { crate::coroutine::suspend(header, (&raw mut request).cast()) };
     if !sched::switching_off_panics(suspend) {
         // The panic in progress cannot leave this thread: the thread waits with it.
-        return os::park(deadline, Cancel::Defer, |ticket| {
+        return os::park(reason, deadline, Cancel::Defer, |ticket| {
             publish.take().is_some_and(|publish| publish(ticket))
         });
     }

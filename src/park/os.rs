@@ -4,16 +4,21 @@
 //! would lose a wakeup that was meant for him.
 
 use super::scopes::{self, Attention, ScopeFrame};
-use super::{Cancel, Outcome, Target, Ticket, delivered};
+use super::{Cancel, Outcome, Target, Ticket, WaitReason, delivered};
 use crate::protocol::doorbell::Doorbell;
-use crate::protocol::park_word::ParkWord;
+use crate::protocol::park_word::{ParkWord, Seq};
+use crate::sched;
 use std::cell::Cell;
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
-use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+/// After so long, a thread that only others can wake asks whether there are any.
+const LONG: Duration = Duration::from_millis(250);
 
 /// Where one OS thread waits.
 #[derive(Debug)]
@@ -27,17 +32,58 @@ pub(crate) struct OsParker {
     ended: AtomicBool,
     /// Where waits for descriptors listen for pokes: the end to read from, and the one to write to.
     alarm: OnceLock<(UnixStream, UnixStream)>,
+    thread: Thread,
+    /// Why it waits, and whether for ever: while it does, its wait published.
+    about: Mutex<Option<(WaitReason, bool)>>,
+}
+
+/// The parkers of all threads, for dumps.
+static ALL: Mutex<Vec<Weak<OsParker>>> = Mutex::new(Vec::new());
+
+/// A thread that waits.
+#[derive(Clone, Debug)]
+pub(crate) struct WaitingThread {
+    pub(crate) thread: Thread,
+    pub(crate) reason: WaitReason,
+    /// Only others can end it.
+    pub(crate) forever: bool,
+    /// Names this wait among all of that thread.
+    pub(crate) wait: Seq,
+}
+
+/// The threads that wait in pirn.
+pub(crate) fn waiting_threads() -> Vec<WaitingThread> {
+    let parkers: Vec<_> = lock(&ALL).iter().filter_map(Weak::upgrade).collect();
+    let waiting = |parker: &Arc<OsParker>| {
+        let (reason, forever) = (*lock(&parker.about))?;
+        let wait = parker.word.open_wait()?;
+        Some(WaitingThread { thread: parker.thread.clone(), reason, forever, wait })
+    };
+    parkers.iter().filter_map(waiting).collect()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl OsParker {
     fn new() -> Arc<OsParker> {
-        Arc::new(OsParker {
+        let parker = Arc::new(OsParker {
             word: ParkWord::new(),
             bell: Doorbell::new(),
             poked: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             alarm: OnceLock::new(),
-        })
+            thread: thread::current(),
+            about: Mutex::new(None),
+        });
+        let mut all = lock(&ALL);
+        if all.len() == all.capacity() {
+            all.retain(|parker| parker.strong_count() > 0);
+        }
+        all.push(Arc::downgrade(&parker));
+        drop(all);
+        parker
     }
 
     /// Called by whoever has claimed the wait.
@@ -108,20 +154,33 @@ pub(crate) fn parker() -> Arc<OsParker> {
     parker
 }
 
+/// Blocks until somebody calls, or until the deadline; whether somebody called.
+fn wait(parker: &OsParker, deadline: Option<Instant>) -> bool {
+    if deadline.is_none() {
+        if parker.bell.wait(Instant::now().checked_add(LONG)) {
+            return true;
+        }
+        sched::outsider_rests();
+    }
+    parker.bell.wait(deadline)
+}
+
 pub(super) fn park(
+    reason: WaitReason,
     deadline: Option<Instant>,
     cancel: Cancel,
     publish: impl FnOnce(Ticket) -> bool,
 ) -> Outcome {
     // In a thread-local's destructor the slot may be gone already: a parker for this wait alone.
     let parker = PARKER.try_with(Cell::take).ok().flatten().unwrap_or_else(OsParker::new);
-    let outcome = park_with(&parker, deadline, cancel, publish);
+    let outcome = park_with(&parker, reason, deadline, cancel, publish);
     let _gone = PARKER.try_with(|slot| slot.set(Some(parker)));
     outcome
 }
 
 fn park_with(
     parker: &Arc<OsParker>,
+    reason: WaitReason,
     deadline: Option<Instant>,
     cancel: Cancel,
     publish: impl FnOnce(Ticket) -> bool,
@@ -151,7 +210,11 @@ fn park_with(
     if needless {
         return Outcome::Woken;
     }
-    if !parker.bell.wait(bound.or(deadline)) {
+    let deadline = bound.or(deadline);
+    *lock(&parker.about) = Some((reason, deadline.is_none()));
+    let called = wait(parker, deadline);
+    *lock(&parker.about) = None;
+    if !called {
         if parker.word.claim(seq) {
             return match bound {
                 Some(_) => ended_for_a_scope(cancel, bound),

@@ -87,8 +87,14 @@ impl ParkWord {
             .is_ok()
     }
 
+    /// The wait that is open and that nobody has claimed.
+    #[cfg_attr(loom, expect(dead_code, reason = "models look at `is_waiting`"))]
+    pub(crate) fn open_wait(&self) -> Option<Seq> {
+        let word = self.0.load(Ordering::Acquire);
+        (word & STATE == WAITING).then_some(Seq(word & !STATE))
+    }
+
     /// Whether a wait is open that nobody has claimed.
-    #[cfg(test)]
     pub(crate) fn is_waiting(&self) -> bool {
         self.0.load(Ordering::Acquire) & STATE == WAITING
     }

@@ -2,10 +2,13 @@
 
 use crate::blocking::BlockingPool;
 use crate::coroutine;
+use crate::dump;
 use crate::netpoller::PollDriver;
 use crate::park::{HeldGuard, SwallowedCancel};
 use crate::runtime::Runtime;
-use crate::sched::{Config, Driver, OnHeldGuard, OnStall, OnSwallowedCancel, Shared, Stall};
+use crate::sched::{
+    Config, Driver, OnDeadlock, OnHeldGuard, OnStall, OnSwallowedCancel, Shared, Stall,
+};
 use crate::stack::{self, Class, DEFAULT_STACK_SIZE, GuardStrategy, StackOptions, Stacks};
 use std::fmt;
 use std::io;
@@ -33,6 +36,8 @@ const MAX_WORKERS: usize = 4096;
 /// | [`name`](Builder::name) | `PIRN_NAME` | `pirn` |
 /// | [`max_blocking_threads`](Builder::max_blocking_threads) | `PIRN_MAX_BLOCKING_THREADS` | 512 |
 /// | [`stall_after`](Builder::stall_after) | `PIRN_STALL_AFTER_MS` | 100 ms |
+/// | [`on_deadlock`](Builder::on_deadlock) | `PIRN_DEADLOCK`: `off`, `report` or `abort` | `report` |
+/// | [`dump_on_sigquit`](Builder::dump_on_sigquit) | `PIRN_DUMP`: `sigquit` | no |
 /// | [`guard`](Builder::guard) | `PIRN_STACK_GUARD` | the best one that works |
 ///
 /// # Examples
@@ -54,6 +59,8 @@ pub struct Builder {
     on_held_guard: Option<OnHeldGuard>,
     on_swallowed_cancel: Option<OnSwallowedCancel>,
     guard: Option<crate::GuardKind>,
+    on_deadlock: Option<OnDeadlock>,
+    dump_on_sigquit: bool,
     slack: Option<usize>,
 }
 
@@ -138,6 +145,26 @@ impl Builder {
         self
     }
 
+    /// What to do when all coroutines, and all threads of the process, wait for each other in pirn, so
+    /// that nobody can ever go on. By default a [dump](crate::Dump) is written to standard error.
+    ///
+    /// A thread that does anything else, or waits elsewhere, might come and wake somebody, and
+    /// nothing is said then. Nor is it if somebody waits for a descriptor or with a timeout. Of several
+    /// runtimes in one process, the strictest one decides. Only on Linux.
+    pub fn on_deadlock(mut self, action: OnDeadlock) -> Builder {
+        self.on_deadlock = Some(action);
+        self
+    }
+
+    /// Has a [dump](crate::dump()) of all runtimes written to standard error whenever the process gets
+    /// SIGQUIT (`kill -QUIT`, or Ctrl-\\ in a terminal), which does not end it any more.
+    ///
+    /// This takes one thread for the process, and stays when the runtime has ended.
+    pub fn dump_on_sigquit(mut self) -> Builder {
+        self.dump_on_sigquit = true;
+        self
+    }
+
     /// Insists on one way of guarding stacks. Without this, the best one that works here is used;
     /// [`Metrics`](crate::Metrics) tells which.
     pub fn guard(mut self, guard: crate::GuardKind) -> Builder {
@@ -190,6 +217,13 @@ impl Builder {
             Some(name) => name,
             None => std::env::var("PIRN_NAME").unwrap_or_else(|_| "pirn".into()),
         };
+        let on_deadlock = match self.on_deadlock {
+            Some(action) => action,
+            None => deadlock_from_environment()?.unwrap_or_default(),
+        };
+        if self.dump_on_sigquit || dumps_on_sigquit_by_environment()? {
+            dump::dump_on_sigquit()?;
+        }
         if name.contains('\0') {
             return Err(invalid("a runtime's name contains a null byte".into()));
         }
@@ -207,6 +241,8 @@ impl Builder {
             on_stall: self.on_stall,
             on_held_guard: self.on_held_guard,
             on_swallowed_cancel: self.on_swallowed_cancel,
+            on_rest: dump::check_for_deadlock,
+            on_deadlock,
             max_surplus: MAX_SURPLUS,
             blocking: BlockingPool::new(name.clone(), threads),
             name,
@@ -222,6 +258,20 @@ fn guard_from_environment() -> io::Result<Option<GuardStrategy>> {
     named.ok_or_else(|| {
         invalid(format!("PIRN_STACK_GUARD is {guard:?}: not madvise, uffd or mprotect"))
     })
+}
+
+fn deadlock_from_environment() -> io::Result<Option<OnDeadlock>> {
+    let Ok(action) = std::env::var("PIRN_DEADLOCK") else { return Ok(None) };
+    let named = OnDeadlock::named(&action).map(Some);
+    named.ok_or_else(|| invalid(format!("PIRN_DEADLOCK is {action:?}: not off, report or abort")))
+}
+
+fn dumps_on_sigquit_by_environment() -> io::Result<bool> {
+    match std::env::var("PIRN_DUMP").as_deref() {
+        Ok("sigquit") => Ok(true),
+        Ok("") | Err(_) => Ok(false),
+        Ok(other) => Err(invalid(format!("PIRN_DUMP is {other:?}: not sigquit"))),
+    }
 }
 
 /// A number from the environment; `None` if the variable is not set.

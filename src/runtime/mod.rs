@@ -8,6 +8,7 @@ pub use builder::Builder;
 pub(crate) use default::with_current_or_default;
 pub use metrics::{GuardKind, Metrics, StackClassMetrics, WorkerMetrics};
 
+use crate::dump::{self, Dump};
 use crate::park;
 use crate::sched::{self, Shared};
 use crate::thread::{self, JoinHandle};
@@ -113,6 +114,23 @@ impl Runtime {
     /// What the runtime is doing and has done.
     pub fn metrics(&self) -> Metrics {
         Metrics::of(self.shared())
+    }
+
+    /// What each coroutine of the runtime is doing.
+    ///
+    /// Each worker is asked, and answers when it comes to it. One that does not for a tenth of a
+    /// second is in a coroutine that neither parks nor yields, and [is left
+    /// out](crate::WorkerDump::answered).
+    ///
+    /// ```
+    /// let runtime = pirn::Builder::new().workers(1).build()?;
+    /// runtime.spawn(pirn::thread::park);
+    /// println!("{}", runtime.dump());
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[must_use]
+    pub fn dump(&self) -> Dump {
+        dump::dump(vec![self.shared().clone()])
     }
 
     /// Cancels all coroutines and waits for them, but not longer than `timeout`.

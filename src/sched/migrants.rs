@@ -7,7 +7,7 @@
 //!
 //! A wait may be claimed, by a timer or by whoever has found it in a queue, while its publication
 //! still works in the suspended frame. Whoever is to resume the coroutine then waits for that
-//! ([`Header::publishing`]), and nobody else does: a publication may own locks that others wait for.
+//! ([`Header::lineage`]), and nobody else does: a publication may own locks that others wait for.
 
 #![expect(unsafe_code, reason = "claims coroutines, and keeps their runtime alive by its address")]
 
@@ -51,6 +51,11 @@ impl Migrants {
     pub(super) fn remove(&self, header: &Header) {
         let removed = lock(&self.started).remove(&header.id);
         drop(removed);
+    }
+
+    /// Looks at all that have started.
+    pub(super) fn for_each(&self, mut look: impl FnMut(&Header)) {
+        lock(&self.started).values().for_each(|coroutine| look(coroutine.header()));
     }
 
     /// Cancels all that have started.

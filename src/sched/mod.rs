@@ -6,6 +6,7 @@ mod migrants;
 mod processor;
 mod ready;
 mod shared;
+mod survey;
 mod sysmon;
 #[cfg(test)]
 mod tests;
@@ -15,9 +16,10 @@ mod thread_state;
 mod tls;
 
 pub(crate) use machine::fresh_id;
-pub(crate) use processor::Processor;
-pub use shared::Stall;
+pub(crate) use processor::{Activity, Processor};
 pub(crate) use shared::{Config, Driver, OnHeldGuard, OnStall, OnSwallowedCancel, Shared};
+pub use shared::{OnDeadlock, Stall};
+pub(crate) use survey::{Residence, Sighting, Standing, Survey};
 
 use crate::coroutine::{self, Coroutine, Header, Seed};
 use crate::park::{Home, Outcome, Pokable};
@@ -42,6 +44,12 @@ fn with_machine<R>(f: impl FnOnce(&Machine) -> R) -> Option<R> {
 #[inline]
 pub(crate) fn current_coroutine() -> Option<NonNull<Header>> {
     with_machine(Machine::current).flatten()
+}
+
+/// The number of the coroutine that runs on this thread.
+#[cfg(any(debug_assertions, feature = "holders"))]
+pub(crate) fn current_id() -> Option<u64> {
+    with_machine(Machine::current_id).filter(|&id| id != 0)
 }
 
 /// Whether the caller runs in a coroutine.
@@ -83,6 +91,7 @@ pub(crate) fn with_processor<R>(f: impl FnOnce(&Arc<Processor>, &Arc<Shared>) ->
 /// # Safety
 ///
 /// The caller has claimed its wait, and `coroutine` is the scheduler's reference.
+#[inline]
 pub(crate) unsafe fn ready(coroutine: Coroutine, outcome: Outcome) {
     let header = coroutine.header();
     // SAFETY: until it is queued below, a claimed coroutine belongs to its claimant.
@@ -148,6 +157,13 @@ pub(crate) fn cancel(coroutine: &Coroutine) -> Asked {
         Pokable::poke_all(&[Pokable::coroutine(coroutine.clone())]);
     }
     asked
+}
+
+/// A plain thread has waited for long, and only others can end that: is there anybody?
+pub(crate) fn outsider_rests() {
+    if let Some(shared) = Shared::all().first() {
+        (shared.config.on_rest)(None);
+    }
 }
 
 /// A random number below `n`, from a machine's own source; `None` on a plain thread.
@@ -240,8 +256,10 @@ pub(crate) unsafe fn spawn<T>(
     body: impl FnOnce() -> T,
 ) -> io::Result<Coroutine> {
     let class = spawn.class.unwrap_or(shared.config.class);
-    let seed = |id| Seed {
+    let seed = |id, parent, now| Seed {
         id,
+        parent,
+        now,
         name: spawn.name,
         scope: spawn.scope,
         spawned_at: spawn.spawned_at,
@@ -253,12 +271,15 @@ pub(crate) unsafe fn spawn<T>(
     let machine = unsafe { tls::current().as_ref() };
     if let Some(machine) = machine.filter(|machine| Arc::ptr_eq(&machine.shared, shared)) {
         machine.credit(class)?;
-        let (coroutine, handle) = Coroutine::new(seed(machine.next_id()), body);
+        let (coroutine, handle) = Coroutine::new(
+            seed(machine.next_id(), machine.current_id(), machine.processor.watch.clock()),
+            body,
+        );
         machine.spawn(coroutine, spawn.spread);
         return Ok(handle);
     }
     shared.stacks.credit(class, 1)?;
-    let (coroutine, handle) = Coroutine::new(seed(fresh_id()), body);
+    let (coroutine, handle) = Coroutine::new(seed(fresh_id(), 0, shared.clock()), body);
     shared.submit(coroutine);
     Ok(handle)
 }

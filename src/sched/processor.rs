@@ -6,13 +6,16 @@ use crate::coroutine::{Coroutine, Header};
 use crate::protocol::inbox::Inbox;
 use crate::protocol::sleep::Sleep;
 use crate::sched::shared::Driver;
+use crate::sched::survey::Surveys;
 use crate::sched::thread_state::ThreadState;
 use crossbeam_deque::{Injector, Stealer, Worker};
 use crossbeam_utils::CachePadded;
 use std::panic::Location;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// What a processor's machine is doing, for the watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +73,11 @@ pub(crate) struct Watch {
     pub(crate) stuck: AtomicBool,
     /// Set by sysmon: the machine has not polled for long, and is to at its next schedule.
     pub(crate) nudge: AtomicBool,
+    /// About what time it is, for stamps: written by the machine after a sleep and whenever it looks
+    /// at the clock anyway, and by sysmon while the machine is busy.
+    clock: AtomicU32,
+    /// What the machine is asked between two switches.
+    pub(crate) surveys: Surveys,
     /// Set by sysmon: the machine is to give back what it keeps at hand, since nothing is going on.
     pub(crate) settle: AtomicBool,
 }
@@ -96,6 +104,49 @@ pub(crate) struct Counters {
 #[inline]
 pub(crate) fn bump(counter: &AtomicU64) {
     counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Release);
+}
+
+/// What a machine runs, as far as can be said from outside.
+pub(crate) struct Running {
+    pub(crate) id: u64,
+    pub(crate) name: Option<String>,
+    pub(crate) spawned_at: &'static Location<'static>,
+}
+
+impl Watch {
+    /// The time, as stamps have it: some ten milliseconds late at most.
+    #[inline]
+    pub(crate) fn clock(&self) -> u32 {
+        self.clock.load(Ordering::Relaxed)
+    }
+
+    /// Says what time it is.
+    pub(crate) fn set_clock(&self, now: u32) {
+        if self.clock() != now {
+            self.clock.store(now, Ordering::Relaxed);
+        }
+    }
+
+    /// The coroutine that runs, if one does and no other was started meanwhile.
+    pub(crate) fn running(&self) -> Option<Running> {
+        let schedules = self.schedules.load(Ordering::Relaxed);
+        let spawned_at: *const Location<'static> = self.spawned_at.load(Ordering::Relaxed);
+        // SAFETY: machines store null or the address of a caller location, which is a static.
+        #[expect(unsafe_code, reason = "locations are kept in an atomic pointer")]
+        let spawned_at = unsafe { spawned_at.as_ref() }?;
+        let id = self.running_id.load(Ordering::Relaxed);
+        let name = {
+            let _naming = self.naming.lock().unwrap_or_else(PoisonError::into_inner);
+            // SAFETY: a machine takes the naming lock between clearing this pointer and letting a
+            // named coroutine go, so the header is alive while the lock is held. Unnamed ones are
+            // not stored.
+            #[expect(unsafe_code, reason = "reads a header under its naming lock")]
+            let header = unsafe { self.named.load(Ordering::Acquire).as_ref() };
+            header.and_then(|header| header.name().map(str::to_owned))
+        };
+        let still = id != 0 && self.schedules.load(Ordering::Relaxed) == schedules;
+        still.then_some(Running { id, name, spawned_at })
+    }
 }
 
 impl Processor {
@@ -127,6 +178,8 @@ impl Processor {
                 stuck: AtomicBool::new(false),
                 nudge: AtomicBool::new(false),
                 settle: AtomicBool::new(false),
+                clock: AtomicU32::new(0),
+                surveys: Surveys::new(),
             }),
             counters: CachePadded::default(),
             vacant: CachePadded::new(AtomicBool::new(false)),

@@ -62,6 +62,18 @@ impl<T: Linked> ReadyQueue<T> {
     }
 }
 
+impl<T: Linked> ReadyQueue<T> {
+    /// Looks at everything in the queue, which `look` must not change.
+    pub(super) fn for_each(&self, mut look: impl FnMut(NonNull<T::Node>)) {
+        let mut next = NonNull::new(self.first.get());
+        while let Some(node) = next {
+            look(node);
+            // SAFETY: the node is in the queue, and stays there.
+            next = NonNull::new(unsafe { T::link(node) }.load(Ordering::Relaxed));
+        }
+    }
+}
+
 impl<T: Linked> Drop for ReadyQueue<T> {
     fn drop(&mut self) {
         while let Some(item) = self.pop() {
@@ -89,6 +101,10 @@ mod tests {
                 expected += 1;
             }
             assert_eq!(queue.len(), next - expected);
+            let mut seen = Vec::new();
+            // SAFETY: what is in the queue is alive.
+            queue.for_each(|node| seen.push(unsafe { node.as_ref() }.value));
+            assert!(seen.into_iter().eq(expected..next));
         }
         assert_eq!(queue.pop().map(|item| item.0.value), Some(expected));
         assert!(queue.pop().is_none());

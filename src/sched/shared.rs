@@ -1,7 +1,7 @@
 //! What the machines of one runtime share.
 
 use crate::blocking::BlockingPool;
-use crate::coroutine::{Coroutine, UnwindBank};
+use crate::coroutine::{Coroutine, Header, UnwindBank};
 use crate::park::{HeldGuard, SwallowedCancel};
 use crate::primitive::prepare_fences;
 use crate::protocol::idle::Idle;
@@ -15,18 +15,49 @@ use crossbeam_utils::CachePadded;
 use std::io;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
+
+/// All schedulers of the process, for dumps.
+static ALL: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
 
 /// Told of waits with guards held.
 pub(crate) type OnHeldGuard = Box<dyn Fn(&HeldGuard) + Send + Sync>;
 /// Told of cancellations that are caught and come again.
 pub(crate) type OnSwallowedCancel = Box<dyn Fn(&SwallowedCancel) + Send + Sync>;
+/// Told by sysmon that all of its runtime has come to rest, or by a plain thread that it has waited
+/// for long.
+pub(crate) type OnRest = fn(Option<&Arc<Shared>>);
 /// Told of stalls.
 pub(crate) type OnStall = Box<dyn Fn(&Stall) + Send + Sync>;
 /// Makes the outside world of the processor of that number.
 pub(crate) type MakeDriver = Box<dyn Fn(usize) -> io::Result<Box<dyn Driver>> + Send + Sync>;
+
+/// What is done about a deadlock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[non_exhaustive]
+pub enum OnDeadlock {
+    /// Nothing: nobody looks for one.
+    Off,
+    /// A dump is written to standard error, once.
+    #[default]
+    Report,
+    /// A dump is written to standard error, and the process aborts.
+    Abort,
+}
+
+impl OnDeadlock {
+    /// The value of `PIRN_DEADLOCK`.
+    pub(crate) fn named(name: &str) -> Option<OnDeadlock> {
+        match name {
+            "off" => Some(OnDeadlock::Off),
+            "report" => Some(OnDeadlock::Report),
+            "abort" => Some(OnDeadlock::Abort),
+            _ => None,
+        }
+    }
+}
 
 /// What a scheduler is built from.
 pub(crate) struct Config {
@@ -44,6 +75,9 @@ pub(crate) struct Config {
     #[cfg_attr(not(debug_assertions), expect(dead_code, reason = "release builds do not check"))]
     pub(crate) on_held_guard: Option<OnHeldGuard>,
     pub(crate) on_swallowed_cancel: Option<OnSwallowedCancel>,
+    pub(crate) on_rest: OnRest,
+    /// What to do if nobody can ever go on.
+    pub(crate) on_deadlock: OnDeadlock,
     pub(crate) max_surplus: usize,
     /// Where work goes that blocks its thread.
     pub(crate) blocking: BlockingPool,
@@ -126,6 +160,11 @@ pub(crate) struct Retired {
     pub(crate) finished: u64,
 }
 
+/// The stamp of a moment in nanoseconds.
+pub(crate) fn clock(nanos: u64) -> u32 {
+    (nanos / 1_000_000) as u32
+}
+
 impl Shared {
     /// Starts the machines. `Err` leaves nothing behind.
     pub(crate) fn start(config: Config, stacks: Arc<Stacks>) -> io::Result<Arc<Shared>> {
@@ -161,6 +200,10 @@ impl Shared {
             shared.join(None);
             return Err(error);
         }
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|one| one.strong_count() > 0);
+        all.push(Arc::downgrade(&shared));
+        drop(all);
         Ok(shared)
     }
 
@@ -215,6 +258,24 @@ impl Shared {
 
     pub(crate) fn now(&self) -> u64 {
         self.nanos(Instant::now())
+    }
+
+    /// The time as coroutines are stamped with it: milliseconds, of which differences count.
+    pub(crate) fn clock(&self) -> u32 {
+        clock(self.now())
+    }
+
+    /// Looks at the migrating coroutines that have started. What their homes say of others nobody
+    /// says of these.
+    pub(crate) fn migrants(&self, look: impl FnMut(&Header)) {
+        self.migrants.for_each(look);
+    }
+
+    /// All schedulers of the process that run.
+    pub(crate) fn all() -> Vec<Arc<Shared>> {
+        let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|one| one.strong_count() > 0);
+        all.iter().filter_map(Weak::upgrade).collect()
     }
 
     // Submitting work that any machine may take.

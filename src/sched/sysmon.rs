@@ -11,13 +11,12 @@
 //! what has not started, and if no worker is free starts a surplus machine. What lives on the
 //! stuck machine waits for it; the stall watch says so.
 
-use crate::coroutine::{Header, contained};
+use crate::coroutine::contained;
 use crate::sched::processor::{Activity, Processor};
-use crate::sched::shared::{Shared, Stall};
+use crate::sched::shared::{Shared, Stall, clock};
 use crate::stack::{self, Trim};
 use std::collections::HashMap;
 use std::io;
-use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
@@ -68,8 +67,8 @@ impl Sysmon {
         self.stuck.load(Ordering::Relaxed)
     }
 
-    #[cfg(test)]
-    pub(super) fn is_asleep(&self) -> bool {
+    /// Whether the watch sleeps until somebody calls.
+    pub(crate) fn is_asleep(&self) -> bool {
         self.asleep.load(Ordering::Relaxed)
     }
 
@@ -169,6 +168,7 @@ impl Watcher {
         let mut nap = NAP;
         let mut quiet = 0;
         let mut schedules = 0;
+        let mut at_rest = 0;
         let mut idle_since = None;
         while !self.shared.is_finished() {
             self.shared.sysmon.nap(nap);
@@ -192,6 +192,10 @@ impl Watcher {
             if idle >= SLEEP_AFTER && !self.upkeep_pending {
                 self.release_heap();
                 let shared = &self.shared;
+                // Once for each time that they come to rest: to be asked wakes the machines.
+                if std::mem::replace(&mut at_rest, total) != total {
+                    (shared.config.on_rest)(Some(shared));
+                }
                 let busy = || shared.is_finished() || !all_idle(shared);
                 shared.sysmon.sleep(busy);
                 self.seen.clear();
@@ -255,6 +259,9 @@ impl Watcher {
                 Activity::BlockInPlace => stuck_for > Duration::ZERO,
             };
             processor.watch.stuck.store(stuck, Ordering::Relaxed);
+            if processor.activity() != Activity::Idle {
+                processor.watch.set_clock(clock(self.shared.nanos(now)));
+            }
             self.nudge(processor, now);
             waiting |= stuck_for > Duration::ZERO && processor.has_stealable();
             if !stuck {
@@ -345,24 +352,18 @@ impl Watcher {
         }
         seen.report_at = stuck_for.max(seen.report_at).saturating_mul(2);
         let watch = &processor.watch;
-        let spawned_at: *const Location<'static> = watch.spawned_at.load(Ordering::Relaxed);
-        let Some(spawned_at) = location(spawned_at) else { return };
-        let coroutine = watch.running_id.load(Ordering::Relaxed);
-        let name = {
-            let _naming = watch.naming.lock().unwrap_or_else(PoisonError::into_inner);
-            name_of(watch.named.load(Ordering::Acquire))
-        };
+        let Some(running) = watch.running() else { return };
         let in_inbox = usize::from(!processor.inbox.is_empty());
         let stall = Stall {
             worker: processor.number,
-            coroutine,
-            name,
-            spawned_at,
+            coroutine: running.id,
+            name: running.name,
+            spawned_at: running.spawned_at,
             running_for: stuck_for,
             waiting: watch.ready.load(Ordering::Relaxed) + in_inbox,
             block_in_place: processor.activity() == Activity::BlockInPlace,
         };
-        if coroutine != 0 && watch.schedules.load(Ordering::Relaxed) == seen.schedules {
+        if watch.schedules.load(Ordering::Relaxed) == seen.schedules {
             // The watch goes on, whatever its user's code does.
             contained(|| on_stall(&stall));
         }
@@ -371,21 +372,4 @@ impl Watcher {
 
 fn all_idle(shared: &Shared) -> bool {
     shared.processors().iter().all(|p| p.activity() == Activity::Idle)
-}
-
-fn location(spawned_at: *const Location<'static>) -> Option<&'static Location<'static>> {
-    // SAFETY: machines store null or the address of a caller location, which is a static.
-    #[expect(unsafe_code, reason = "locations are kept in an atomic pointer")]
-    unsafe {
-        spawned_at.as_ref()
-    }
-}
-
-/// The name of what runs. The caller holds the processor's naming lock.
-fn name_of(named: *const Header) -> Option<String> {
-    // SAFETY: a machine takes the naming lock between clearing this pointer and letting a named
-    // coroutine go, so the header is alive while the lock is held. Unnamed ones are not stored.
-    #[expect(unsafe_code, reason = "reads a header under its naming lock")]
-    let header = unsafe { named.as_ref() };
-    header.and_then(|header| header.name().map(str::to_owned))
 }

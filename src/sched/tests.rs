@@ -112,6 +112,8 @@ impl Scheduler {
             on_stall: None,
             on_held_guard: None,
             on_swallowed_cancel: None,
+            on_rest: |_| (),
+            on_deadlock: crate::OnDeadlock::Off,
             max_surplus: 0,
             blocking: BlockingPool::new("test".into(), 1),
             driver: Box::new(move |_| Ok(Box::new(Fake(theirs.clone())))),

@@ -101,7 +101,7 @@ impl Class {
     }
 
     /// The start of the slot that `address` lies in.
-    pub(super) const fn slot_start(self, address: usize) -> usize {
+    pub(crate) fn slot_start(self, address: usize) -> usize {
         address & !(self.size() - 1)
     }
 

@@ -5,6 +5,7 @@
 use crate::coroutine::unwind_cancelled;
 use crate::park::{Cancel, Outcome, Ticket, WaitReason, deadline_after, park};
 use crate::protocol::raw_condvar::RawCondvar;
+use crate::protocol::raw_mutex::RawMutex;
 use crate::protocol::wait_word::Node;
 use crate::sync::MutexGuard;
 use crate::sync::poison;
@@ -162,7 +163,15 @@ impl Condvar {
     ///
     /// The mutex is locked whenever this is left, by a cancellation too: there is a guard for it.
     fn wait_until<T: ?Sized>(&self, guard: &MutexGuard<'_, T>, deadline: Option<Instant>) -> bool {
-        let mutex = guard.raw();
+        let outcome = guard.hold().suspended(|| self.wait_unlocked(guard.raw(), deadline));
+        if outcome == Outcome::Cancelled {
+            unwind_cancelled();
+        }
+        outcome == Outcome::TimedOut
+    }
+
+    /// The mutex is locked again when this returns.
+    fn wait_unlocked(&self, mutex: &RawMutex<Ticket>, deadline: Option<Instant>) -> Outcome {
         let reason = WaitReason::Condvar(ptr::from_ref(self).addr());
         let mut node = None;
         let outcome = park(reason, deadline, Cancel::Deliver, |ticket| {
@@ -184,10 +193,7 @@ impl Condvar {
                 lock_contended(mutex, Cancel::Defer);
             }
         }
-        if outcome == Outcome::Cancelled {
-            unwind_cancelled();
-        }
-        outcome == Outcome::TimedOut
+        outcome
     }
 }
 

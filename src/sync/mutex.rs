@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "a lock gives out what it protects")]
 
-use crate::park::{Cancel, Hold, Ticket};
+use crate::park::{Access, Cancel, Hold, Ticket};
 use crate::protocol::raw_mutex::RawMutex;
 use crate::sched;
 use crate::sync::poison::{self, Watch};
@@ -12,6 +12,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::ptr;
 use std::sync::{LockResult, TryLockError, TryLockResult};
 
 /// [`std::sync::Mutex`], for coroutines and threads: whoever has to wait for it is parked.
@@ -62,7 +63,7 @@ impl<T: ?Sized> RefUnwindSafe for Mutex<T> {}
 pub struct MutexGuard<'a, T: ?Sized + 'a> {
     lock: &'a Mutex<T>,
     watch: Watch,
-    _hold: Hold,
+    hold: Hold,
     _not_send: PhantomData<*const ()>,
 }
 
@@ -86,7 +87,7 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// If the mutex is poisoned. It is locked all the same, and the error has the guard.
     #[inline]
-    #[cfg_attr(debug_assertions, track_caller)]
+    #[cfg_attr(any(debug_assertions, feature = "holders"), track_caller)]
     pub fn lock(&self) -> LockResult<MutexGuard<'_, T>> {
         if !self.raw.try_lock() {
             lock_contended(&self.raw, Cancel::Deliver);
@@ -101,7 +102,7 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// `WouldBlock` if it is locked; `Poisoned`, with the guard, if it is poisoned.
     #[inline]
-    #[cfg_attr(debug_assertions, track_caller)]
+    #[cfg_attr(any(debug_assertions, feature = "holders"), track_caller)]
     pub fn try_lock(&self) -> TryLockResult<MutexGuard<'_, T>> {
         if !self.raw.try_lock() {
             sched::tried_in_vain();
@@ -148,12 +149,12 @@ impl<T: ?Sized> Mutex<T> {
     ///
     /// The caller has locked the mutex, and gives the lock to the guard.
     #[inline]
-    #[cfg_attr(debug_assertions, track_caller)]
+    #[cfg_attr(any(debug_assertions, feature = "holders"), track_caller)]
     unsafe fn guard(&self) -> LockResult<MutexGuard<'_, T>> {
         let guard = MutexGuard {
             lock: self,
             watch: Watch::begin(),
-            _hold: Hold::begin(),
+            hold: Hold::begin(ptr::from_ref(&self.raw).addr(), Access::Exclusive),
             _not_send: PhantomData,
         };
         poison::result(self.raw.is_poisoned(), guard)
@@ -164,6 +165,10 @@ impl<'a, T: ?Sized> MutexGuard<'a, T> {
     /// For a condition variable, which unlocks it and locks it again.
     pub(super) fn raw(&self) -> &'a RawMutex<Ticket> {
         &self.lock.raw
+    }
+
+    pub(super) fn hold(&self) -> &Hold {
+        &self.hold
     }
 }
 

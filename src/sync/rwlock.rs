@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "a lock gives out what it protects")]
 
 use crate::coroutine::unwind_cancelled;
-use crate::park::{Cancel, Hold, Outcome, Ticket, WaitReason, park};
+use crate::park::{Access, Cancel, Hold, Outcome, Ticket, WaitReason, park};
 use crate::protocol::raw_mutex::Entry;
 use crate::protocol::raw_rwlock::{RawRwLock, Waiter, Want};
 use crate::protocol::wait_word::Node;
@@ -110,7 +110,7 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// If there are more readers than can be counted: on 64 bits, 2^57.
     #[inline]
-    #[cfg_attr(debug_assertions, track_caller)]
+    #[cfg_attr(any(debug_assertions, feature = "holders"), track_caller)]
     pub fn read(&self) -> LockResult<RwLockReadGuard<'_, T>> {
         if !self.raw.try_read() {
             lock_contended(&self.raw, Want::Read);
@@ -125,7 +125,7 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// `WouldBlock` if somebody does; `Poisoned`, with the guard, if it is poisoned.
     #[inline]
-    #[cfg_attr(debug_assertions, track_caller)]
+    #[cfg_attr(any(debug_assertions, feature = "holders"), track_caller)]
     pub fn try_read(&self) -> TryLockResult<RwLockReadGuard<'_, T>> {
         if !self.raw.try_read() {
             sched::tried_in_vain();
@@ -143,7 +143,7 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// If the lock is poisoned. It is locked all the same, and the error has the guard.
     #[inline]
-    #[cfg_attr(debug_assertions, track_caller)]
+    #[cfg_attr(any(debug_assertions, feature = "holders"), track_caller)]
     pub fn write(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
         if !self.raw.try_write() {
             lock_contended(&self.raw, Want::Write);
@@ -158,7 +158,7 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// `WouldBlock` if somebody does; `Poisoned`, with the guard, if it is poisoned.
     #[inline]
-    #[cfg_attr(debug_assertions, track_caller)]
+    #[cfg_attr(any(debug_assertions, feature = "holders"), track_caller)]
     pub fn try_write(&self) -> TryLockResult<RwLockWriteGuard<'_, T>> {
         if !self.raw.try_write() {
             sched::tried_in_vain();
@@ -201,16 +201,22 @@ impl<T: ?Sized> RwLock<T> {
         poison::result(self.raw.is_poisoned(), self.data.get_mut())
     }
 
+    #[inline]
+    #[cfg_attr(any(debug_assertions, feature = "holders"), track_caller)]
+    fn hold(&self, access: Access) -> Hold {
+        Hold::begin(ptr::from_ref(&self.raw).addr(), access)
+    }
+
     /// # Safety
     ///
     /// The caller has locked for reading, and gives the lock to the guard.
     #[inline]
-    #[cfg_attr(debug_assertions, track_caller)]
+    #[cfg_attr(any(debug_assertions, feature = "holders"), track_caller)]
     unsafe fn read_guard(&self) -> LockResult<RwLockReadGuard<'_, T>> {
         let data = NonNull::new(self.data.get()).expect("a field has an address");
         poison::result(
             self.raw.is_poisoned(),
-            RwLockReadGuard { data, raw: &self.raw, _hold: Hold::begin() },
+            RwLockReadGuard { data, raw: &self.raw, _hold: self.hold(Access::Shared) },
         )
     }
 
@@ -218,12 +224,12 @@ impl<T: ?Sized> RwLock<T> {
     ///
     /// The caller has locked for writing, and gives the lock to the guard.
     #[inline]
-    #[cfg_attr(debug_assertions, track_caller)]
+    #[cfg_attr(any(debug_assertions, feature = "holders"), track_caller)]
     unsafe fn write_guard(&self) -> LockResult<RwLockWriteGuard<'_, T>> {
         let guard = RwLockWriteGuard {
             lock: self,
             watch: Watch::begin(),
-            hold: Hold::begin(),
+            hold: self.hold(Access::Exclusive),
             _not_send: PhantomData,
         };
         poison::result(self.raw.is_poisoned(), guard)
@@ -294,7 +300,7 @@ fn settle(raw: &RawRwLock<Ticket>) {
 
 impl<'rwlock, T: ?Sized> RwLockWriteGuard<'rwlock, T> {
     /// Makes a writer a reader: no other writer comes in between, but readers that wait do.
-    #[cfg_attr(debug_assertions, track_caller)]
+    #[cfg_attr(any(debug_assertions, feature = "holders"), track_caller)]
     pub fn downgrade(s: Self) -> RwLockReadGuard<'rwlock, T> {
         let lock = s.lock;
         let s = mem::ManuallyDrop::new(s);

@@ -46,6 +46,7 @@ impl Machine {
             retired.finished += counters.finished.load(Ordering::Relaxed);
             self.shared.change_processors(|list| list.retain(|p| !Arc::ptr_eq(p, processor)));
         }
+        self.close_surveys();
         processor.driver.close();
         // Whoever saw this processor in the list may still send something.
         let mut left_over = false;

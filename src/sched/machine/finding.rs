@@ -3,6 +3,7 @@
 use super::Machine;
 use crate::coroutine::Coroutine;
 use crate::sched::processor::{Processor, bump};
+use crate::sched::shared::clock;
 use crossbeam_deque::Steal;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -114,8 +115,10 @@ impl Machine {
         let look_outside = schedules.is_multiple_of(OUTSIDE_EVERY);
         if nudged || look_outside {
             let now = self.shared.now();
+            self.processor.watch.set_clock(clock(now));
             if nudged || now.saturating_sub(self.polled_at.get()) >= POLL_AFTER {
                 self.processor.watch.nudge.store(false, Ordering::Relaxed);
+                self.answer_surveys();
                 self.polled_at.set(now);
                 self.poll(Some(Duration::ZERO));
             }

@@ -6,6 +6,7 @@ mod ending;
 mod finding;
 mod placing;
 mod sleeping;
+mod surveying;
 
 use crate::coroutine::{self, Coroutine, Header, Resident, Resumed, Switch};
 use crate::park::{Outcome, ParkRequest, Ticket, WaitReason};
@@ -187,10 +188,10 @@ impl Machine {
         }
         // The publication works in the suspended frame, and a select's joins one queue after
         // another: whoever claims the wait in the first must not resume it before the last.
-        shared_part.publishing.store(true, Ordering::Relaxed);
+        shared_part.lineage.begin_publication();
         let waits = self.open_wait(header, request);
         // Until this shows, it does not run and so is not freed.
-        shared_part.publishing.store(false, Ordering::Release);
+        shared_part.lineage.end_publication();
         waits
     }
 
@@ -198,7 +199,7 @@ impl Machine {
     /// rest of a publication, in which nothing blocks.
     fn await_publication(header: &Header) {
         let mut turns = 0_u32;
-        while header.publishing.load(Ordering::Acquire) {
+        while header.lineage.is_publishing() {
             turns += 1;
             match turns % 64 {
                 // It may have been preempted.
@@ -213,6 +214,7 @@ impl Machine {
         let shared_part = unsafe { header.as_ref() };
         // SAFETY: this is its home.
         let resident = unsafe { shared_part.resident() };
+        shared_part.since.store(self.processor.watch.clock(), Ordering::Relaxed);
         self.begin_wait(resident, request.reason);
         let migrates = resident.is_migrating();
         let seq = shared_part.park.begin();
@@ -512,6 +514,13 @@ impl Machine {
     #[inline]
     pub(super) fn current(&self) -> Option<NonNull<Header>> {
         self.current.get()
+    }
+
+    /// The number of the coroutine that runs; 0 if none does.
+    #[inline]
+    pub(super) fn current_id(&self) -> u64 {
+        // SAFETY: the running coroutine is alive.
+        self.current.get().map_or(0, |running| unsafe { running.as_ref() }.id)
     }
 
     /// Counts an operation that succeeded without parking. `true`: it is time to yield.

@@ -35,6 +35,7 @@ impl Machine {
             processor.set_activity(Activity::Idle);
             bump(&processor.counters.sleeps);
             self.poll(timeout);
+            processor.watch.set_clock(self.shared.clock());
             processor.set_activity(Activity::Running);
             if processor.watch.settle.swap(false, Ordering::Relaxed) {
                 self.settle();

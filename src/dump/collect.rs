@@ -1,0 +1,263 @@
+//! Asks the machines, and puts their answers together.
+
+#![expect(unsafe_code, reason = "claims the ticket of whoever waits for the answers")]
+
+use super::sockets;
+use super::stacks::Walked;
+use super::{
+    CoroutineDump, CoroutineState, Dump, Held, Party, RuntimeDump, ThreadDump, WorkerDump,
+};
+use crate::coroutine::Header;
+use crate::park::{self, Cancel, Outcome, Ticket, WaitReason, WaitingThread};
+use crate::sched::{Processor, Residence, Shared, Sighting, Standing, Survey};
+use std::mem;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a machine may take to begin its answer. One that has begun is waited for.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// What is asked of one runtime's machines.
+struct Census {
+    shared: Arc<Shared>,
+    answers: Mutex<Answers>,
+}
+
+#[derive(Default)]
+struct Answers {
+    coroutines: Vec<CoroutineDump>,
+    /// The numbers of the processors that have answered.
+    answered: Vec<usize>,
+    /// Machines that have been asked and have not begun.
+    waiting: usize,
+    /// Those that have, and are not done.
+    busy: usize,
+    /// Nobody waits for those that have not begun.
+    closed: bool,
+    /// Who is to be told.
+    asker: Option<Ticket>,
+}
+
+/// Asks all machines of these runtimes, and waits for the answers.
+pub(crate) fn dump(runtimes: Vec<Arc<Shared>>) -> Dump {
+    let asked: Vec<_> = runtimes.into_iter().map(Census::begin).collect();
+    let deadline = Instant::now() + PATIENCE;
+    let finish = |(census, all): (Arc<Census>, Arc<[_]>)| census.finish(&all, deadline);
+    let runtimes = asked.into_iter().map(finish).collect();
+    let threads = park::waiting_threads();
+    let asks = |one: &WaitingThread| one.reason == WaitReason::Dump;
+    let threads = threads.into_iter().filter(|one| !asks(one)).map(thread).collect();
+    Dump { runtimes, threads }
+}
+
+impl Census {
+    /// Asks everybody.
+    fn begin(shared: Arc<Shared>) -> (Arc<Census>, Arc<[Arc<Processor>]>) {
+        let processors = shared.processors();
+        let waiting = processors.len();
+        let answers = Mutex::new(Answers { waiting, ..Answers::default() });
+        let census = Arc::new(Census { shared, answers });
+        for processor in processors.iter() {
+            if !processor.ask(census.clone()) {
+                census.lock().waiting -= 1;
+            }
+        }
+        (census, processors)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Answers> {
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for the answers that will come, and says what can be said of the rest.
+    fn finish(&self, processors: &[Arc<Processor>], deadline: Instant) -> RuntimeDump {
+        self.wait(Some(deadline));
+        {
+            let mut answers = self.lock();
+            (answers.closed, answers.waiting) = (true, 0);
+        }
+        self.wait(None);
+        let (mut coroutines, answered) = {
+            let mut answers = self.lock();
+            (mem::take(&mut answers.coroutines), mem::take(&mut answers.answered))
+        };
+        let answered = |processor: &Processor| answered.contains(&processor.number);
+        for processor in processors.iter().filter(|processor| !answered(processor)) {
+            coroutines.extend(running(processor));
+        }
+        self.shared.migrants(|header| coroutines.push(self.migrant(header)));
+        coroutines.sort_by_key(|one| one.id);
+        // Who was on its way from one machine to another may have been seen at both.
+        coroutines.dedup_by_key(|one| one.id);
+        let workers = processors.iter().map(|processor| WorkerDump {
+            number: processor.number,
+            residents: processor.counters.residents.load(Ordering::Relaxed),
+            answered: answered(processor),
+        });
+        RuntimeDump {
+            name: self.shared.config.name.clone(),
+            live: self.shared.live(),
+            workers: workers.collect(),
+            coroutines,
+        }
+    }
+
+    /// Waits until nobody is asked or answers.
+    fn wait(&self, deadline: Option<Instant>) {
+        let done = |answers: &Answers| answers.waiting + answers.busy == 0;
+        loop {
+            if done(&self.lock()) {
+                return;
+            }
+            let outcome = park::park(WaitReason::Dump, deadline, Cancel::Defer, |ticket| {
+                let mut answers = self.lock();
+                if done(&answers) {
+                    return false;
+                }
+                answers.asker = Some(ticket);
+                true
+            });
+            // Before this wait's ticket goes stale.
+            self.lock().asker = None;
+            if outcome == Outcome::TimedOut {
+                return;
+            }
+        }
+    }
+
+    fn migrant(&self, header: &Header) -> CoroutineDump {
+        let mut one = describe(header);
+        if header.park.is_waiting() {
+            one.state = CoroutineState::Parked;
+            one.since = Some(self.since(header));
+        }
+        one
+    }
+
+    fn since(&self, header: &Header) -> Duration {
+        let since = header.since.load(Ordering::Relaxed);
+        Duration::from_millis(self.shared.clock().wrapping_sub(since).into())
+    }
+
+    fn resident(
+        &self,
+        sighting: &Sighting<'_>,
+        number: usize,
+        stacks: &mut Walked,
+    ) -> CoroutineDump {
+        let mut one = describe(sighting.header);
+        one.stack = stacks.walk(sighting);
+        one.worker = Some(number);
+        one.state = match sighting.standing {
+            Standing::Unstarted => CoroutineState::Unstarted,
+            Standing::Ready => CoroutineState::Ready,
+            Standing::Parked { .. } => CoroutineState::Parked,
+        };
+        if one.state != CoroutineState::Ready {
+            one.since = Some(self.since(sighting.header));
+        }
+        if let Standing::Parked { reason, deadline } = sighting.standing {
+            // It lives here and does not run, so it has not closed what it waits for.
+            one.waits_for = Some(sockets::describe(reason));
+            one.object = reason.address();
+            one.held_by = held_by(reason);
+            let left = || Duration::from_nanos(deadline.saturating_sub(self.shared.now()));
+            one.times_out_in = (deadline != u64::MAX).then(left);
+        }
+        one
+    }
+}
+
+impl Survey for Census {
+    fn visit(&self, residence: &Residence<'_>) {
+        {
+            let mut answers = self.lock();
+            if answers.closed {
+                return;
+            }
+            answers.waiting -= 1;
+            answers.busy += 1;
+        }
+        let number = residence.processor().number;
+        let mut found = Vec::new();
+        let mut stacks = Walked::default();
+        residence.residents(|sighting| {
+            found.push(self.resident(sighting, number, &mut stacks));
+            true
+        });
+        residence.unstarted(|sighting| found.push(self.resident(sighting, number, &mut stacks)));
+        let mut answers = self.lock();
+        answers.coroutines.append(&mut found);
+        answers.answered.push(number);
+        answers.busy -= 1;
+        if answers.waiting + answers.busy == 0
+            && let Some(asker) = answers.asker.take()
+        {
+            // SAFETY: the asker takes its ticket out, under this lock, before it leaves.
+            drop(unsafe { asker.claim() });
+        }
+    }
+}
+
+/// What anyone may know of a coroutine.
+fn describe(header: &Header) -> CoroutineDump {
+    CoroutineDump {
+        id: header.id,
+        name: header.name().map(str::to_owned),
+        spawned_at: header.spawned_at,
+        parent: header.parent(),
+        worker: None,
+        state: CoroutineState::Moving,
+        waits_for: None,
+        object: None,
+        held_by: Vec::new(),
+        since: None,
+        times_out_in: None,
+        stack: None,
+    }
+}
+
+/// What runs on a machine that does not answer.
+fn running(processor: &Processor) -> Option<CoroutineDump> {
+    let running = processor.watch.running()?;
+    Some(CoroutineDump {
+        id: running.id,
+        name: running.name,
+        spawned_at: running.spawned_at,
+        parent: None,
+        worker: Some(processor.number),
+        state: CoroutineState::Running,
+        waits_for: None,
+        object: None,
+        held_by: Vec::new(),
+        since: None,
+        times_out_in: None,
+        stack: None,
+    })
+}
+
+fn thread(waiting: WaitingThread) -> ThreadDump {
+    ThreadDump {
+        id: waiting.thread.id(),
+        name: waiting.thread.name().map(str::to_owned),
+        waits_for: waiting.reason.to_string(),
+        object: waiting.reason.address(),
+        held_by: held_by(waiting.reason),
+    }
+}
+
+/// Who holds the lock that is waited for, if it is one.
+fn held_by(reason: WaitReason) -> Vec<Held> {
+    let Some(lock) = reason.lock() else { return Vec::new() };
+    let public = |held: park::Held| Held {
+        by: match held.by {
+            park::Party::Coroutine(id) => Party::Coroutine(id),
+            park::Party::Thread(thread) => {
+                Party::Thread(thread.id(), thread.name().map(str::to_owned))
+            }
+        },
+        locked_at: held.locked_at,
+    };
+    park::holders_of(lock).into_iter().map(public).collect()
+}

@@ -1,0 +1,314 @@
+//! What a process says that can never go on, and that it says nothing if somebody might.
+//!
+//! Each test starts this program once more for a child whose main thread is in the case itself: the
+//! usual harness would keep one of its own waiting elsewhere, who might come and wake somebody. So it
+//! is not used.
+
+#[path = "../examples/deadlock.rs"]
+mod deadlock;
+#[path = "../examples/leak.rs"]
+mod leak;
+
+use pirn::channel::{bounded, unbounded};
+use pirn::{Builder, OnDeadlock, Runtime, thread};
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+const CHILD: &str = "PIRN_DEADLOCK_CHILD";
+
+fn is_child() -> bool {
+    std::env::var_os(CHILD).is_some()
+}
+
+/// Starts one test of this file in a process of its own.
+fn child(test: &str, variables: &[(&str, &str)]) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .arg(test)
+        .env(CHILD, "1")
+        .envs(variables.iter().copied())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// What it writes to standard error before it aborts.
+fn aborts(test: &str) -> String {
+    let output = child(test, &[("PIRN_DEADLOCK", "abort")]).wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{stderr}");
+    assert!(stderr.contains("pirn: deadlock: everybody waits"), "{stderr}");
+    stderr
+}
+
+/// It ends well, and reports nothing.
+fn is_quiet(test: &str) {
+    let output = child(test, &[("PIRN_DEADLOCK", "abort")]).wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && !stderr.contains("deadlock"), "{stderr}");
+}
+
+macro_rules! tests {
+    ($($name:ident),* $(,)?) => {
+        const TESTS: &[(&str, fn())] = &[$((stringify!($name), $name)),*];
+    };
+}
+
+tests![
+    the_example_is_reported,
+    a_report_does_not_end_the_process,
+    a_forgotten_sender_is_a_deadlock,
+    a_thread_that_comes_late_is_waited_for,
+    all_runtimes_count,
+    a_thread_elsewhere_may_come_and_wake_somebody,
+    a_sleeper_wakes_up,
+    blocking_work_comes_to_an_end,
+    a_socket_may_become_ready,
+    a_runtime_may_be_told_to_be_silent,
+    the_leak_is_found,
+    sigquit_writes_a_dump,
+];
+
+/// Runs the tests whose names contain the argument, if there is one, as the usual harness does.
+fn main() {
+    if !cfg!(target_os = "linux") {
+        return;
+    }
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
+    let wanted = |name: &str| match filter {
+        Some(exact) if is_child() => name == exact,
+        Some(part) => name.contains(part.as_str()),
+        None => true,
+    };
+    let mut failed: Vec<&str> = Vec::new();
+    for (name, test) in TESTS.iter().filter(|test| wanted(test.0)) {
+        if is_child() {
+            return test();
+        }
+        let ok = std::panic::catch_unwind(test).is_ok();
+        println!("test {name} ... {}", if ok { "ok" } else { "FAILED" });
+        failed.extend((!ok).then_some(name));
+    }
+    assert!(failed.is_empty(), "failed: {failed:?}");
+}
+
+fn runtime() -> Runtime {
+    Builder::new().workers(2).build().unwrap()
+}
+
+fn the_example_is_reported() {
+    if is_child() {
+        return deadlock::main();
+    }
+    let report = aborts("the_example_is_reported");
+    for name in ["saving", "spending"] {
+        assert!(report.contains(&format!("\"{name}\" [mutex at 0x")), "{report}");
+    }
+    assert!(report.contains("[join]\n"), "the main thread: {report}");
+    assert!(report.contains("examples/deadlock.rs:"), "{report}");
+    if cfg!(any(debug_assertions, feature = "holders")) {
+        assert!(report.contains("waiting for each other's locks:\n    coroutine "), "{report}");
+        assert_eq!(report.matches(", held by coroutine ").count(), 2, "{report}");
+        assert_eq!(report.matches(" has locked at ").count(), 2, "{report}");
+    }
+}
+
+/// It reports and goes on waiting, and does not report again.
+fn a_report_does_not_end_the_process() {
+    if is_child() {
+        return deadlock::main();
+    }
+    let mut child = child("a_report_does_not_end_the_process", &[]);
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.starts_with("pirn: deadlock") {
+        line.clear();
+        assert!(stderr.read_line(&mut line).unwrap() > 0, "no report");
+    }
+    // For as long as it would take to look once more, twice over.
+    std::thread::sleep(Duration::from_millis(1000));
+    assert!(child.try_wait().unwrap().is_none());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).unwrap();
+    assert!(!rest.contains("pirn: deadlock"), "{rest}");
+}
+
+fn a_forgotten_sender_is_a_deadlock() {
+    if is_child() {
+        let (sender, receiver) = bounded::<()>(1);
+        runtime().run(|| pirn::spawn(move || receiver.recv()).join().unwrap()).unwrap();
+        drop(sender);
+        return;
+    }
+    let report = aborts("a_forgotten_sender_is_a_deadlock");
+    assert!(report.contains(" [channel receive at 0x"), "{report}");
+}
+
+/// The main thread comes to rest long after the runtime has.
+fn a_thread_that_comes_late_is_waited_for() {
+    if is_child() {
+        let runtime = runtime();
+        let parked = runtime.spawn(thread::park);
+        std::thread::sleep(Duration::from_millis(700));
+        return parked.join().unwrap();
+    }
+    let report = aborts("a_thread_that_comes_late_is_waited_for");
+    assert!(report.contains(" [park, "), "{report}");
+}
+
+fn all_runtimes_count() {
+    if is_child() {
+        let (one, other) = (runtime(), runtime());
+        let (sender, receiver) = unbounded::<()>();
+        let waiting = one.spawn(move || receiver.recv());
+        let holding = other.spawn(move || {
+            thread::park();
+            drop(sender);
+        });
+        waiting.join().unwrap().unwrap_err();
+        return holding.join().unwrap();
+    }
+    let report = aborts("all_runtimes_count");
+    assert_eq!(report.matches("runtime \"pirn\": 1 coroutine").count(), 2, "{report}");
+}
+
+/// All wait, for longer than it takes to look, and each is woken in the end: by `wake`, which is given
+/// what does so.
+fn is_woken(wake: impl FnOnce(Box<dyn FnOnce() + Send>)) {
+    let runtime = runtime();
+    let parked = runtime.spawn(thread::park);
+    let theirs = parked.thread().clone();
+    wake(Box::new(move || theirs.unpark()));
+    parked.join().unwrap();
+}
+
+const LONG: Duration = Duration::from_millis(1200);
+
+fn a_thread_elsewhere_may_come_and_wake_somebody() {
+    if is_child() {
+        return is_woken(|wake| {
+            drop(std::thread::spawn(move || {
+                std::thread::sleep(LONG);
+                wake();
+            }));
+        });
+    }
+    is_quiet("a_thread_elsewhere_may_come_and_wake_somebody");
+}
+
+fn a_sleeper_wakes_up() {
+    if is_child() {
+        return is_woken(|wake| {
+            drop(pirn::spawn(|| {
+                thread::sleep(LONG);
+                wake();
+            }));
+        });
+    }
+    is_quiet("a_sleeper_wakes_up");
+}
+
+fn blocking_work_comes_to_an_end() {
+    if is_child() {
+        return is_woken(|wake| {
+            let work = || {
+                std::thread::sleep(LONG);
+                wake();
+            };
+            drop(pirn::spawn(|| pirn::blocking(work)));
+        });
+    }
+    is_quiet("blocking_work_comes_to_an_end");
+}
+
+fn a_socket_may_become_ready() {
+    if is_child() {
+        // Its peer is another process, for all that is known here.
+        let listener = pirn::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut peer = Command::new("bash")
+            .args(["-c", &format!("sleep 1.2; exec 3<>/dev/tcp/127.0.0.1/{}", address.port())])
+            .spawn()
+            .unwrap();
+        is_woken(|wake| {
+            drop(pirn::spawn(move || {
+                listener.accept().unwrap();
+                wake();
+            }));
+        });
+        assert!(peer.wait().unwrap().success());
+        return;
+    }
+    is_quiet("a_socket_may_become_ready");
+}
+
+fn a_runtime_may_be_told_to_be_silent() {
+    if is_child() {
+        let runtime = Builder::new().workers(1).on_deadlock(OnDeadlock::Off).build().unwrap();
+        return runtime.run(thread::park);
+    }
+    let mut child = child("a_runtime_may_be_told_to_be_silent", &[]);
+    std::thread::sleep(LONG);
+    assert!(child.try_wait().unwrap().is_none());
+    child.kill().unwrap();
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(!stderr.contains("deadlock"), "{stderr}");
+}
+
+fn the_leak_is_found() {
+    if is_child() {
+        return leak::main();
+    }
+    let output = child("the_leak_is_found", &[]).wait_with_output().unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{stdout}");
+    assert!(stdout.contains("10 of 100 requests are not answered"), "{stdout}");
+    assert!(stdout.contains("\n10 coroutines [channel receive, "), "{stdout}");
+    assert!(stdout.contains("\"worker\" [channel receive at 0x"), "{stdout}");
+    assert!(stdout.contains("parked for long: 11 coroutines"), "{stdout}");
+}
+
+/// Each SIGQUIT writes a dump, and the process goes on.
+fn sigquit_writes_a_dump() {
+    if is_child() {
+        let runtime = runtime();
+        let name = || thread::Builder::new().name("sleeper".into());
+        return runtime.run(|| {
+            name().spawn(|| thread::sleep(Duration::from_secs(1000))).unwrap().join().unwrap();
+        });
+    }
+    let mut child = child("sigquit_writes_a_dump", &[("PIRN_DUMP", "sigquit")]);
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let handles_quit = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(caught.trim(), 16).unwrap() >> (libc::SIGQUIT - 1) & 1 == 1
+    };
+    while !handles_quit() {
+        std::thread::yield_now();
+    }
+    let quit = || {
+        let command = format!("kill -QUIT {}", child.id());
+        assert!(Command::new("bash").args(["-c", &command]).status().unwrap().success());
+    };
+    for _ in 0..2 {
+        quit();
+        let mut line = String::new();
+        while !line.contains("\"sleeper\" [") {
+            line.clear();
+            assert!(stderr.read_line(&mut line).unwrap() > 0, "no dump");
+            if line.starts_with("runtime \"pirn\": 0") {
+                // Too early: once more.
+                quit();
+            }
+        }
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
