@@ -31,6 +31,7 @@
 //! - [`channel`] for messages between them, and [`select!`](channel::select!) to wait for one of
 //!   several; [`sync::mpsc`] if std's suffice;
 //! - [`sync`] for locks, conditions and initialisers, and for semaphores, events and more;
+//! - [`block_on`] and [`future`] for what is async;
 //! - [`coroutine_local!`] for values of each coroutine's own;
 //! - [`net`] for sockets;
 //! - [`blocking`](crate::blocking()) and [`block_in_place`] for what can only block;
@@ -59,6 +60,8 @@ pub mod channel;
 #[cfg(not(loom))]
 mod coroutine;
 #[cfg(not(loom))]
+pub mod future;
+#[cfg(not(loom))]
 pub mod net;
 #[cfg(not(loom))]
 mod netpoller;
@@ -86,6 +89,7 @@ mod util;
 mod exports {
     pub use crate::blocking::blocking;
     pub use crate::cancel::{CancelCallback, CancelCause, CancelGuard, CancelToken, shield};
+    pub use crate::future::block_on;
     pub use crate::park::{HeldGuard, SwallowedCancel};
     pub use crate::runtime::{
         Builder, GuardKind, Metrics, Runtime, ShutdownTimeout, StackClassMetrics, WorkerMetrics,
