@@ -24,8 +24,10 @@ const UNSAFE_ROOMS: &[&str] = &[
     "netpoll/src/sys/poll.rs",
     "src/blocking.rs",
     "src/channel/clock.rs",
+    "src/channel/future.rs",
     "src/channel/host.rs",
     "src/channel/select.rs",
+    "src/channel/stream.rs",
     "src/coroutine/execution.rs",
     "src/coroutine/header.rs",
     "src/coroutine/scope.rs",
@@ -46,6 +48,8 @@ const UNSAFE_ROOMS: &[&str] = &[
     "src/protocol/channel/meeting.rs",
     "src/protocol/channel/mod.rs",
     "src/protocol/channel/models.rs",
+    "src/protocol/channel/polled.rs",
+    "src/protocol/channel/polled_models.rs",
     "src/protocol/channel/select.rs",
     "src/protocol/channel/state.rs",
     "src/protocol/inbox.rs",
@@ -106,8 +110,12 @@ const UNSAFE_ROOMS: &[&str] = &[
 const COROSENSEI: &[&str] = &["src/coroutine/switch.rs", "src/stack/test_util.rs"];
 
 /// Files that may name the model checker outside of their models.
-const LOOM: &[&str] =
-    &["src/primitive.rs", "src/primitive/asymmetric.rs", "src/protocol/channel/models.rs"];
+const LOOM: &[&str] = &[
+    "src/primitive.rs",
+    "src/primitive/asymmetric.rs",
+    "src/protocol/channel/models.rs",
+    "src/protocol/channel/polled_models.rs",
+];
 
 /// Files with thread-local state of the runtime's own, and the macro that makes the user's.
 const THREAD_LOCALS: &[&str] =
