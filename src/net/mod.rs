@@ -36,6 +36,7 @@ mod connect;
 mod fd;
 mod limits;
 mod listener;
+mod polled;
 mod socket;
 mod sys;
 mod tcp;

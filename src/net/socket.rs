@@ -115,6 +115,10 @@ impl StreamSocket {
         self.limits.set_deadline(side, deadline);
     }
 
+    pub(super) fn source(&self) -> &Source {
+        &self.source
+    }
+
     pub(super) fn set_nonblocking(&self, on: bool) {
         self.source.set_user_nonblocking(on);
     }
@@ -127,6 +131,6 @@ impl AsFd for StreamSocket {
 }
 
 /// A read that left room has emptied the socket, unless it met the end.
-fn received(count: usize, room: usize) -> Done<usize> {
+pub(super) fn received(count: usize, room: usize) -> Done<usize> {
     Done { value: count, drained: 0 < count && count < room }
 }

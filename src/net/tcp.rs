@@ -35,7 +35,7 @@ use std::time::{Duration, Instant};
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct TcpStream {
-    socket: Arc<StreamSocket>,
+    pub(super) socket: Arc<StreamSocket>,
 }
 
 impl TcpStream {
