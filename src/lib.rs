@@ -83,6 +83,8 @@ pub mod thread;
 pub mod time;
 #[cfg(not(loom))]
 mod timers;
+#[cfg(all(feature = "tokio", not(loom)))]
+pub mod tokio;
 mod util;
 
 #[cfg(not(loom))]
