@@ -180,7 +180,7 @@ fn sources() -> Vec<File> {
 
 /// All Rust code.
 fn rust() -> Vec<File> {
-    files(&["src", "tests", "examples", "netpoll", "macros", "benches"], &[".rs"])
+    files(&["src", "tests", "examples", "interop", "netpoll", "macros", "benches"], &[".rs"])
 }
 
 /// Fails with what was found.
@@ -489,7 +489,8 @@ fn absolute_paths(line: &str) -> Vec<usize> {
 
 #[test]
 fn no_path_of_some_machine() {
-    let folders = ["src", "tests", "examples", "netpoll", "macros", "benches", "docs", "ci"];
+    let folders =
+        ["src", "tests", "examples", "interop", "netpoll", "macros", "benches", "docs", "ci"];
     let folders = [&folders[..], TEXTS, &["Cargo.toml"]].concat();
     let mut findings = Vec::new();
     for file in files(&folders, &[".rs", ".md", ".sh", ".toml"]) {

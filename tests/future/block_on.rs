@@ -44,7 +44,9 @@ fn a_wake_before_the_wait_is_not_lost() {
         block_on(poll_fn(|context| {
             polls += 1;
             context.waker().wake_by_ref();
-            context.waker().clone().wake();
+            let again = context.waker().clone();
+            again.wake_by_ref();
+            again.wake();
             if polls < 3 { Poll::Pending } else { Poll::Ready(()) }
         }));
         assert_eq!(polls, 3);
