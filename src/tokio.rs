@@ -3,7 +3,7 @@
 //!
 //! [`run`] is all that most programs need: a runtime of tokio's, on threads of its own, runs the
 //! future, and the coroutine that waits for it parks as in any other wait. Futures that want no
-//! runtime are better off with [`block_on`](crate::block_on), which crosses to no other thread.
+//! runtime are better off with [`block_on`], which crosses to no other thread.
 //!
 //! ```
 //! use std::time::Duration;
