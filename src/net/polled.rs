@@ -35,6 +35,15 @@ impl StreamSocket {
     }
 }
 
+/// What closing gives: a stream whose peer has gone is as good as closed.
+#[cfg(any(feature = "futures-io", feature = "tokio-io"))]
+fn closed(shutdown: io::Result<()>) -> io::Result<()> {
+    match shutdown {
+        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(()),
+        result => result,
+    }
+}
+
 /// What every kind of stream has for futures.
 macro_rules! polled_stream {
     ($($stream:ident)*) => {$(
@@ -155,7 +164,7 @@ macro_rules! polled_stream {
             }
 
             fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Poll::Ready(self.shutdown(Shutdown::Write))
+                Poll::Ready(closed(self.shutdown(Shutdown::Write)))
             }
         }
     };
@@ -202,7 +211,7 @@ macro_rules! polled_stream {
             }
 
             fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-                Poll::Ready(self.shutdown(Shutdown::Write))
+                Poll::Ready(closed(self.shutdown(Shutdown::Write)))
             }
         }
     };
