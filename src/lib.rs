@@ -31,6 +31,7 @@
 //! - [`channel`] for messages between them, and [`select!`](channel::select!) to wait for one of
 //!   several; [`sync::mpsc`] if std's suffice;
 //! - [`sync`] for locks, conditions and initialisers, and for semaphores, events and more;
+//! - [`block_on`] and [`future`] for what is async;
 //! - [`coroutine_local!`] for values of each coroutine's own;
 //! - [`net`] for sockets, and [`os::unix::net`] for those of Unix;
 //! - [`io`] for pipes, standard streams, any other descriptor, and copies between them;
@@ -64,6 +65,8 @@ mod dump;
 #[cfg(not(loom))]
 pub mod fs;
 #[cfg(not(loom))]
+pub mod future;
+#[cfg(not(loom))]
 pub mod io;
 #[cfg(not(loom))]
 pub mod net;
@@ -95,6 +98,8 @@ pub mod thread;
 pub mod time;
 #[cfg(not(loom))]
 mod timers;
+#[cfg(all(feature = "tokio", not(loom)))]
+pub mod tokio;
 mod util;
 
 #[cfg(not(loom))]
@@ -105,6 +110,7 @@ mod exports {
         CoroutineDump, CoroutineState, Dump, Held, LockWait, Party, RuntimeDump, StackFrame,
         StackTrace, ThreadDump, WorkerDump,
     };
+    pub use crate::future::block_on;
     pub use crate::park::{HeldGuard, SwallowedCancel};
     pub use crate::runtime::{
         Builder, GuardKind, Metrics, Runtime, ShutdownTimeout, StackClassMetrics, WorkerMetrics,
