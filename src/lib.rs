@@ -31,6 +31,7 @@
 //! - [`channel`] for messages between them, and [`select!`](channel::select!) to wait for one of
 //!   several; [`sync::mpsc`] if std's suffice;
 //! - [`sync`] for locks, conditions and initialisers, and for semaphores, events and more;
+//! - [`block_on`] and [`future`] for what is async;
 //! - [`coroutine_local!`] for values of each coroutine's own;
 //! - [`time`] for timeouts around any code, [`CancelToken`] and [`shield`](crate::shield()) for
 //!   cancellation, [`task`] for coroutines that belong together;
@@ -68,6 +69,8 @@ mod dump;
 #[cfg(not(loom))]
 pub mod fs;
 #[cfg(not(loom))]
+pub mod future;
+#[cfg(not(loom))]
 pub mod io;
 #[cfg(not(loom))]
 pub mod net;
@@ -99,6 +102,8 @@ pub mod thread;
 pub mod time;
 #[cfg(not(loom))]
 mod timers;
+#[cfg(all(feature = "tokio", not(loom)))]
+pub mod tokio;
 mod util;
 
 #[cfg(not(loom))]
@@ -109,6 +114,7 @@ mod exports {
         CoroutineDump, CoroutineState, Dump, Held, LockWait, Party, RuntimeDump, StackFrame,
         StackTrace, ThreadDump, WorkerDump,
     };
+    pub use crate::future::block_on;
     pub use crate::park::{HeldGuard, SwallowedCancel};
     pub use crate::runtime::{
         Builder, GuardKind, Metrics, Runtime, ShutdownTimeout, StackClassMetrics, WorkerMetrics,

@@ -24,8 +24,10 @@ const UNSAFE_ROOMS: &[&str] = &[
     "netpoll/src/sys/poll.rs",
     "src/blocking.rs",
     "src/channel/clock.rs",
+    "src/channel/future.rs",
     "src/channel/host.rs",
     "src/channel/select.rs",
+    "src/channel/stream.rs",
     "src/coroutine/execution.rs",
     "src/coroutine/header.rs",
     "src/coroutine/scope.rs",
@@ -42,6 +44,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "src/io/lock.rs",
     "src/io/stdio.rs",
     "src/io/sys.rs",
+    "src/future/block_on.rs",
     "src/net/fd.rs",
     "src/net/sys/descriptors.rs",
     "src/net/sys/many.rs",
@@ -60,6 +63,8 @@ const UNSAFE_ROOMS: &[&str] = &[
     "src/protocol/channel/meeting.rs",
     "src/protocol/channel/mod.rs",
     "src/protocol/channel/models.rs",
+    "src/protocol/channel/polled.rs",
+    "src/protocol/channel/polled_models.rs",
     "src/protocol/channel/select.rs",
     "src/protocol/channel/state.rs",
     "src/protocol/inbox.rs",
@@ -76,6 +81,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "src/protocol/status/models.rs",
     "src/protocol/token.rs",
     "src/protocol/wait_word.rs",
+    "src/protocol/wakeup.rs",
     "src/sched/machine/ending.rs",
     "src/sched/machine/mod.rs",
     "src/sched/machine/sleeping.rs",
@@ -124,6 +130,7 @@ const LOOM: &[&str] = &[
     "src/primitive.rs",
     "src/primitive/asymmetric.rs",
     "src/protocol/channel/models.rs",
+    "src/protocol/channel/polled_models.rs",
     "src/protocol/status/models.rs",
 ];
 
@@ -190,7 +197,7 @@ fn sources() -> Vec<File> {
 
 /// All Rust code.
 fn rust() -> Vec<File> {
-    files(&["src", "tests", "examples", "netpoll", "macros", "benches"], &[".rs"])
+    files(&["src", "tests", "examples", "interop", "netpoll", "macros", "benches"], &[".rs"])
 }
 
 /// Fails with what was found.
@@ -499,7 +506,8 @@ fn absolute_paths(line: &str) -> Vec<usize> {
 
 #[test]
 fn no_path_of_some_machine() {
-    let folders = ["src", "tests", "examples", "netpoll", "macros", "benches", "docs", "ci"];
+    let folders =
+        ["src", "tests", "examples", "interop", "netpoll", "macros", "benches", "docs", "ci"];
     let folders = [&folders[..], TEXTS, &["Cargo.toml"]].concat();
     let mut findings = Vec::new();
     for file in files(&folders, &[".rs", ".md", ".sh", ".toml"]) {

@@ -63,7 +63,7 @@ impl Clock {
     }
 
     /// When there will be a message; `None`: never again.
-    fn next(&self) -> Option<Instant> {
+    pub(super) fn next(&self) -> Option<Instant> {
         match self {
             Clock::At { when, received } => (!received.load(Ordering::Relaxed)).then_some(*when),
             Clock::Tick { next, .. } => Some(*next.lock().unwrap_or_else(PoisonError::into_inner)),

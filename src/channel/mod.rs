@@ -2,6 +2,7 @@
 
 mod clock;
 mod error;
+mod future;
 mod host;
 mod iter;
 #[macro_use]
@@ -9,15 +10,20 @@ mod macros;
 mod receiver;
 mod select;
 mod sender;
+#[cfg(feature = "futures")]
+mod stream;
 
 pub use error::{
     ReadyTimeoutError, RecvError, RecvTimeoutError, SelectTimeoutError, SendError,
     SendTimeoutError, TryReadyError, TryRecvError, TrySelectError, TrySendError,
 };
+pub use future::{RecvFuture, SendFuture};
 pub use iter::{IntoIter, Iter, TryIter};
 pub use receiver::Receiver;
 pub use select::{Select, SelectedOperation};
 pub use sender::Sender;
+#[cfg(feature = "futures")]
+pub use stream::RecvStream;
 #[doc(inline)]
 pub use {__channel_select as select, __channel_select_biased as select_biased};
 

@@ -28,9 +28,9 @@ use std::time::{Duration, Instant};
 /// assert_eq!(r.recv(), Ok(2)); // and again
 /// assert!(r.recv().is_err()); // the sender is gone
 /// ```
-pub struct Receiver<T>(Flavour<T>);
+pub struct Receiver<T>(pub(super) Flavour<T>);
 
-enum Flavour<T> {
+pub(super) enum Flavour<T> {
     Channel(ReceiverHalf<T, Parking>),
     /// With what makes a message of an instant: nothing but instants are delivered, so `T` is
     /// `Instant`, which only its maker knows.
@@ -42,7 +42,7 @@ impl<T> UnwindSafe for Receiver<T> {}
 impl<T> RefUnwindSafe for Receiver<T> {}
 
 #[inline]
-fn host(address: usize) -> Parking {
+pub(super) fn host(address: usize) -> Parking {
     Parking(WaitReason::Receive(address))
 }
 

@@ -43,6 +43,7 @@ mod listener;
 mod listening;
 mod lookup;
 mod many;
+mod polled;
 mod server;
 mod shared_error;
 mod socket;

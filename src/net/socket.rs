@@ -135,7 +135,7 @@ impl Socket {
 
     /// A read that left room has emptied the socket, unless it met the end.
     #[inline]
-    fn received(&self, count: usize, room: usize) -> Done<usize> {
+    pub(super) fn received(&self, count: usize, room: usize) -> Done<usize> {
         Done { value: count, drained: self.short_reads_drain && 0 < count && count < room }
     }
 
@@ -201,6 +201,10 @@ impl Socket {
 
     pub(super) fn set_deadline(&self, side: Side, deadline: Option<Instant>) {
         self.limits.set_deadline(side, deadline);
+    }
+
+    pub(super) fn source(&self) -> &Source {
+        &self.source
     }
 
     pub(super) fn set_nonblocking(&self, on: bool) {

@@ -39,7 +39,7 @@ use std::time::Duration;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct TcpStream {
-    socket: Arc<Socket>,
+    pub(super) socket: Arc<Socket>,
 }
 
 impl TcpStream {

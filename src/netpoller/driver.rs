@@ -2,16 +2,18 @@
 
 #![expect(unsafe_code, reason = "claims the tickets that its slots hold")]
 
+use crate::coroutine::contained;
 use crate::netpoller::slot::{self, Slot};
 use crate::netpoller::source::Side;
 use crate::park::{Claimed, Ticket};
 use crate::primitive::lock;
-use crate::sched::Driver;
-use netpoll::{Event, Events, Poller, Waker};
+use crate::sched::{Driver, Processor};
+use netpoll::{Event, Events, Poller};
 use std::any::Any;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, TryLockError};
+use std::task::Waker;
 use std::time::Duration;
 
 /// Events taken from the system at a time.
@@ -25,7 +27,7 @@ struct Inner {
     /// Unique in the process and never 0, so that a slot can say where it is registered.
     id: usize,
     poller: Poller,
-    waker: Waker,
+    waker: netpoll::Waker,
     /// Set by an interrupt, and taken back by the next poll that would wait. The waker alone is not
     /// enough: what it leaves is one event, and whoever polls on another's behalf takes that.
     interrupted: AtomicBool,
@@ -43,6 +45,11 @@ impl PollDriver {
             interrupted: AtomicBool::new(false),
             events: Mutex::new(Events::with_capacity(BATCH)),
         })))
+    }
+
+    /// That of a processor.
+    pub(crate) fn of(processor: &Processor) -> Option<PollDriver> {
+        processor.driver.as_any().downcast_ref::<PollDriver>().cloned()
     }
 
     pub(crate) fn id(&self) -> usize {
@@ -125,14 +132,24 @@ fn tell(slot: &Slot, side: Side, everyone: bool) {
     if everyone {
         wake_all(slot, side);
     } else {
-        drop(slot.direction(side).edge(claim));
+        let edge = slot.direction(side).edge(claim);
+        drop(edge.claimed);
+        wake(edge.polled);
     }
 }
 
 pub(super) fn wake_all(slot: &Slot, side: Side) {
     let mut claimed = Vec::new();
-    slot.direction(side).edge_all(|ticket| claimed.extend(claim(ticket)));
+    let edge = slot.direction(side).edge_all(|ticket| claimed.extend(claim(ticket)));
     drop(claimed);
+    wake(edge.polled);
+}
+
+/// A waker may be of any executor, and is called on a machine's own stack.
+pub(super) fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        contained(|| waker.wake());
+    }
 }
 
 /// For tickets found in a slot's queue, whose lock is held.

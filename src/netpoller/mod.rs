@@ -2,6 +2,7 @@
 
 mod driver;
 mod os_wait;
+mod polled;
 mod slot;
 mod source;
 

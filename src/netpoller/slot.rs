@@ -18,6 +18,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
+use std::task::Waker;
 
 /// The first chunk's size; each further chunk is twice as large.
 const FIRST_CHUNK: usize = 64;
@@ -38,8 +39,8 @@ struct Free {
 pub(crate) struct Slot {
     index: u32,
     generation: AtomicU32,
-    read: Direction<Ticket>,
-    write: Direction<Ticket>,
+    read: Direction<Ticket, Waker>,
+    write: Direction<Ticket, Waker>,
     /// The driver's number, or 0; written with the registration locked.
     registered_with: AtomicUsize,
     registration: Mutex<Option<PollDriver>>,
@@ -103,7 +104,7 @@ impl Slot {
     }
 
     #[inline]
-    pub(super) fn direction(&self, side: Side) -> &Direction<Ticket> {
+    pub(super) fn direction(&self, side: Side) -> &Direction<Ticket, Waker> {
         match side {
             Side::Read => &self.read,
             Side::Write => &self.write,
@@ -138,10 +139,14 @@ impl Slot {
     /// Sees to it that edges are reported to the runtime of the calling coroutine, or at least to
     /// some runtime.
     pub(super) fn register(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        let driver = sched::with_processor(|processor, _| {
-            processor.driver.as_any().downcast_ref::<PollDriver>().cloned()
-        });
-        let Some(driver) = driver.flatten() else { return Ok(()) };
+        match sched::with_processor(|processor, _| PollDriver::of(processor)).flatten() {
+            Some(driver) => self.register_with(fd, driver),
+            None => Ok(()),
+        }
+    }
+
+    /// Sees to it that edges are reported to that driver, or at least to another one.
+    pub(super) fn register_with(&self, fd: BorrowedFd<'_>, driver: PollDriver) -> io::Result<()> {
         let at = self.registered_with();
         if at == driver.id() {
             self.foreign.store(0, Ordering::Relaxed);
@@ -224,8 +229,9 @@ impl Slot {
         self.undrainable.store(false, Ordering::Relaxed);
         self.foreign.store(0, Ordering::Relaxed);
         // What the last owner drained says nothing about the next one.
-        self.read.edge_all(|_| {});
-        self.write.edge_all(|_| {});
+        for direction in [&self.read, &self.write] {
+            drop(direction.edge_all(|_| {}).polled);
+        }
         lock(&FREE).free.push(self.index);
     }
 }

@@ -37,7 +37,7 @@ pub(crate) struct Done<T> {
 /// An owned descriptor and the slot in which its waiters are found.
 pub(crate) struct Source {
     fd: ManuallyDrop<OwnedFd>,
-    slot: &'static Slot,
+    pub(super) slot: &'static Slot,
     /// What the user asked for by `set_nonblocking`.
     user_nonblocking: AtomicBool,
 }
@@ -304,7 +304,8 @@ pub(crate) fn pause(reason: WaitReason, end: Option<Instant>) {
 
 /// Whether a short read is known to leave an edge-triggered stream empty: epoll's documentation
 /// says so; for the others nothing does.
-const SHORT_READ_DRAINS: bool = cfg!(all(target_os = "linux", not(netpoll_backend = "poll")));
+pub(super) const SHORT_READ_DRAINS: bool =
+    cfg!(all(target_os = "linux", not(netpoll_backend = "poll")));
 
 impl Drop for Source {
     fn drop(&mut self) {

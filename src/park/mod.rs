@@ -302,8 +302,9 @@ where
     let header = unsafe { coroutine.as_ref() };
     // SAFETY: so this is its home.
     let resident = unsafe { header.resident() };
-    // The scopes' deadline, if it comes before the wait's own.
-    let mut bound = None;
+    let (mut deadline, own) = (deadline, deadline);
+    // The deadline is that of a scope, which comes before the wait's own.
+    let mut bounded = false;
     if header.status.is_cancelled() || !resident.frames.get().is_null() {
         match scopes::attend(Some(header), cancel) {
             Attention::Deliver => {
@@ -313,16 +314,17 @@ where
                 sched::yield_now();
                 return delivered(cancel);
             }
-            Attention::Until(until) => {
-                bound = until.filter(|until| deadline.is_none_or(|deadline| *until < deadline));
+            Attention::Until(Some(until)) if own.is_none_or(|own| until < own) => {
+                (deadline, bounded) = (Some(until), true);
             }
+            Attention::Until(_) => {}
         }
     }
     #[cfg(debug_assertions)]
     held_check::check(header, reason);
     let mut publish = Some(publish);
     let mut request = ParkRequest {
-        deadline: bound.or(deadline),
+        deadline,
         reason,
         heeds: cancel != Cancel::Defer,
         publish: call::<P>,
@@ -332,7 +334,7 @@ where
     let suspend = || unsafe { crate::coroutine::suspend(header, (&raw mut request).cast()) };
     if !sched::switching_off_panics(suspend) {
         // The panic in progress cannot leave this thread: the thread waits with it.
-        return os::park(reason, deadline, Cancel::Defer, |ticket| {
+        return os::park(reason, own, Cancel::Defer, |ticket| {
             publish.take().is_some_and(|publish| publish(ticket))
         });
     }
@@ -341,16 +343,21 @@ where
     mem::drop(publish);
     match outcome {
         Outcome::Woken => Outcome::Woken,
-        Outcome::TimedOut if bound.is_none() => Outcome::TimedOut,
+        Outcome::TimedOut if !bounded => Outcome::TimedOut,
         outcome => {
-            let passed = bound.filter(|_| outcome == Outcome::TimedOut);
-            // Otherwise it is a destructor of a coroutine that unwinds already, or was meant for a
-            // scope that has been left: the wait goes on.
-            match scopes::settle(Some(header), cancel, passed) {
-                true => delivered(cancel),
-                false => Outcome::Interrupted,
-            }
+            let passed = deadline.filter(|_| outcome == Outcome::TimedOut);
+            ended(header, cancel, passed)
         }
+    }
+}
+
+/// What a wait returns that was ended for a scope, or by its deadline. If no scope is over that it
+/// heeds, it is a destructor's of a coroutine that unwinds already, or the scope was left: it goes on.
+#[cold]
+fn ended(header: &Header, cancel: Cancel, passed: Option<Instant>) -> Outcome {
+    match scopes::settle(Some(header), cancel, passed) {
+        true => delivered(cancel),
+        false => Outcome::Interrupted,
     }
 }
 

@@ -12,6 +12,7 @@
 //! | [`sleep`] | a machine's sleep against a wake that was pushed to it | its machine; wakers |
 //! | [`idle`] | who is looking for work, who sleeps, whom to wake | all machines; submitters |
 //! | [`doorbell`] | how a plain thread sleeps until it is called | a thread; whoever calls it |
+//! | [`wakeup`] | a future's wakers against the one that polls it | who polls; wakers |
 //! | [`token`] | `thread::park` and `unpark` | the parked one; unparkers |
 //! | [`wait_word`] | joining and leaving a queue in one step with a look at its owner's flags | waiters; wakers |
 //! | [`raw_mutex`] | who holds a mutex, who is woken, for whom it is kept | holders; waiters |
@@ -47,6 +48,7 @@ pub(crate) mod sleep;
 pub(crate) mod status;
 pub(crate) mod token;
 pub(crate) mod wait_word;
+pub(crate) mod wakeup;
 
 /// What the models use where the runtime blocks a thread: a counted signal.
 #[cfg(all(test, loom))]

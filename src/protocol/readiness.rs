@@ -23,7 +23,12 @@
 //! the epoch in which the read *began*, and the next reader waits at once instead of asking for
 //! another `EAGAIN`.
 //!
-//! The queue holds intrusive nodes; `W` is what it takes to resume a waiter.
+//! **Polling.** A future that met `EAGAIN` leaves a waker instead of a node, under the same lock and
+//! the same condition ([`Queue::leave_waker`]). There is one place for it: the last to poll is woken
+//! by the next edge, in addition to the waiter whose turn it is. It takes no wake from a waiter,
+//! since nobody can know whether a stream is going to be polled again.
+//!
+//! The queue holds intrusive nodes; `W` is what it takes to resume a waiter, `P` what wakes a future.
 
 use crate::primitive::sync::Mutex;
 use crate::primitive::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -36,12 +41,25 @@ const DRAINED: u64 = 1;
 const ONE_EPOCH: u64 = 2;
 
 /// See the module's description.
-pub(crate) struct Direction<W> {
+pub(crate) struct Direction<W, P> {
     /// `epoch * 2 | DRAINED`; changed with the lock held, but for the drained mark.
     word: AtomicU64,
     /// How many are in the queue: lets [`Direction::pass`] be one load.
     waiting: AtomicUsize,
-    waiters: Mutex<WaitList<W>>,
+    waiters: Mutex<Waiters<W, P>>,
+}
+
+struct Waiters<W, P> {
+    list: WaitList<W>,
+    polled: Option<P>,
+}
+
+/// Whom an edge wakes.
+#[derive(Debug)]
+#[must_use = "they are to be resumed"]
+pub(crate) struct Edge<C, P> {
+    pub(crate) claimed: C,
+    pub(crate) polled: Option<P>,
 }
 
 /// The epoch in which a system call began.
@@ -56,12 +74,12 @@ impl Seen {
     }
 }
 
-impl<W: Copy> Direction<W> {
+impl<W: Copy, P> Direction<W, P> {
     pub(crate) fn new() -> Self {
         Direction {
             word: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
-            waiters: Mutex::new(WaitList::new()),
+            waiters: Mutex::new(Waiters { list: WaitList::new(), polled: None }),
         }
     }
 
@@ -85,7 +103,7 @@ impl<W: Copy> Direction<W> {
 
     /// Locks the queue for a waiter whose call began in `seen` and met `EAGAIN`. `None`: an edge
     /// has come since; try again.
-    pub(crate) fn lock_if_current(&self, seen: Seen) -> Option<Queue<'_, W>> {
+    pub(crate) fn lock_if_current(&self, seen: Seen) -> Option<Queue<'_, W, P>> {
         let waiters = lock(&self.waiters);
         let same_epoch = (self.word.load(Ordering::Relaxed) ^ seen.0) < ONE_EPOCH;
         same_epoch.then_some(Queue { direction: self, waiters })
@@ -100,25 +118,27 @@ impl<W: Copy> Direction<W> {
     pub(crate) unsafe fn remove(&self, node: NonNull<Node<W>>) {
         let mut waiters = lock(&self.waiters);
         // SAFETY: the caller's promise.
-        unsafe { waiters.remove(node) };
-        self.waiting.store(waiters.len(), Ordering::Relaxed);
+        unsafe { waiters.list.remove(node) };
+        self.waiting.store(waiters.list.len(), Ordering::Relaxed);
     }
 
-    /// An edge: starts a new epoch and takes the first waiter that `claim` can claim.
-    pub(crate) fn edge<C>(&self, claim: impl FnMut(W) -> Option<C>) -> Option<C> {
+    /// An edge: starts a new epoch and takes the first waiter that `claim` can claim, and the waker.
+    pub(crate) fn edge<C>(&self, claim: impl FnMut(W) -> Option<C>) -> Edge<Option<C>, P> {
         let mut waiters = lock(&self.waiters);
         self.next_epoch();
-        self.claim_first(&mut waiters, claim)
+        let claimed = self.claim_first(&mut waiters.list, claim);
+        Edge { claimed, polled: waiters.polled.take() }
     }
 
     /// An edge for everybody: `claim` gets each waiter in turn.
-    pub(crate) fn edge_all(&self, mut claim: impl FnMut(W)) {
+    pub(crate) fn edge_all(&self, mut claim: impl FnMut(W)) -> Edge<(), P> {
         let mut waiters = lock(&self.waiters);
         self.next_epoch();
-        while let Some(waiter) = waiters.pop_front() {
+        while let Some(waiter) = waiters.list.pop_front() {
             claim(waiter);
         }
         self.waiting.store(0, Ordering::Relaxed);
+        Edge { claimed: (), polled: waiters.polled.take() }
     }
 
     /// After a success: there may be more, so the next waiter is to try.
@@ -129,7 +149,7 @@ impl<W: Copy> Direction<W> {
         if self.waiting.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        self.claim_first(&mut lock(&self.waiters), claim)
+        self.claim_first(&mut lock(&self.waiters).list, claim)
     }
 
     pub(crate) fn has_waiters(&self) -> bool {
@@ -160,12 +180,12 @@ impl<W: Copy> Direction<W> {
 }
 
 /// The queue of a direction, locked, in the epoch in which the caller met `EAGAIN`.
-pub(crate) struct Queue<'a, W> {
-    direction: &'a Direction<W>,
-    waiters: MutexGuard<'a, WaitList<W>>,
+pub(crate) struct Queue<'a, W, P> {
+    direction: &'a Direction<W, P>,
+    waiters: MutexGuard<'a, Waiters<W, P>>,
 }
 
-impl<W: Copy> Queue<'_, W> {
+impl<W: Copy, P> Queue<'_, W, P> {
     /// Joins the queue and unlocks it. From here on an edge may resume the waiter.
     ///
     /// # Safety
@@ -175,8 +195,14 @@ impl<W: Copy> Queue<'_, W> {
     #[expect(unsafe_code, reason = "passes on the wait list's contract")]
     pub(crate) unsafe fn join(mut self, node: NonNull<Node<W>>) {
         // SAFETY: the caller's promise.
-        unsafe { self.waiters.push_back(node) };
-        self.direction.waiting.store(self.waiters.len(), Ordering::Relaxed);
+        unsafe { self.waiters.list.push_back(node) };
+        self.direction.waiting.store(self.waiters.list.len(), Ordering::Relaxed);
+    }
+
+    /// Leaves what the next edge is to wake, and unlocks. What was there before is to be woken, if
+    /// it is another one's, since it is going to miss that edge.
+    pub(crate) fn leave_waker(mut self, waker: P) -> Option<P> {
+        self.waiters.polled.replace(waker)
     }
 }
 
@@ -191,7 +217,7 @@ mod models {
     /// A descriptor that holds `items`, and two who want one each.
     struct Socket {
         items: AtomicUsize,
-        direction: Direction<Waiter>,
+        direction: Direction<Waiter, Arc<Signal>>,
         words: [ParkWord; 2],
         resumed: [Signal; 2],
     }
@@ -211,7 +237,8 @@ mod models {
 
         fn arrive(&self, count: usize) {
             self.items.fetch_add(count, Ordering::AcqRel);
-            self.direction.edge(|waiter| self.claim(waiter));
+            let edge = self.direction.edge(|waiter| self.claim(waiter));
+            edge.polled.into_iter().for_each(|waker| waker.notify());
         }
 
         fn claim(&self, waiter: Waiter) -> Option<()> {
@@ -257,6 +284,58 @@ mod models {
                 self.resumed[reader].wait();
             }
         }
+    }
+
+    /// As a future on an executor of its own; after its first wake it is dropped if it `quits`.
+    fn poll_read(socket: &Socket, quits: bool) -> bool {
+        let woken = Arc::new(Signal::new());
+        loop {
+            let seen = socket.direction.seen();
+            if socket.take() {
+                socket.direction.pass(|waiter| socket.claim(waiter));
+                return true;
+            }
+            let Some(queue) = socket.direction.lock_if_current(seen) else { continue };
+            assert!(queue.leave_waker(woken.clone()).is_none(), "there is one that polls");
+            woken.wait();
+            if quits {
+                return false;
+            }
+        }
+    }
+
+    #[test]
+    fn an_edge_wakes_a_future() {
+        loom::model(|| {
+            let socket = Socket::new();
+            let poller = {
+                let socket = socket.clone();
+                loom::thread::spawn(move || socket.arrive(1))
+            };
+            assert!(poll_read(&socket, false));
+            poller.join().unwrap();
+        });
+    }
+
+    /// A future that is woken and gives up leaves the edge to one who waits.
+    #[test]
+    fn a_future_does_not_swallow_the_edge() {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(|| {
+            let socket = Socket::new();
+            let future = {
+                let socket = socket.clone();
+                loom::thread::spawn(move || poll_read(&socket, true))
+            };
+            let poller = {
+                let socket = socket.clone();
+                loom::thread::spawn(move || socket.arrive(2))
+            };
+            assert!(socket.read(0, false));
+            poller.join().unwrap();
+            future.join().unwrap();
+        });
     }
 
     /// Two items, one edge, two readers: the one that is woken wakes the other.

@@ -5,7 +5,7 @@ mod default;
 mod metrics;
 
 pub use builder::Builder;
-pub(crate) use default::with_current_or_default;
+pub(crate) use default::{some_driver, with_current_or_default};
 pub use metrics::{GuardKind, Metrics, StackClassMetrics, WorkerMetrics};
 
 use crate::dump::{self, Dump};

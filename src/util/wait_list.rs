@@ -166,6 +166,16 @@ impl<W: Copy> WaitList<W> {
         linked
     }
 
+    /// Whether a node is in the list.
+    ///
+    /// # Safety
+    ///
+    /// The node is alive, and if it is in a list, it is in this one.
+    pub(crate) unsafe fn contains(&self, node: NonNull<Node<W>>) -> bool {
+        // SAFETY: the caller says that the node is alive.
+        unsafe { node.as_ref() }.linked.get()
+    }
+
     fn unlink(&mut self, node: NonNull<Node<W>>) {
         // SAFETY: a node in the list is alive, and so are its neighbours.
         let entry = unsafe { node.as_ref() };

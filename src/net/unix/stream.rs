@@ -43,7 +43,7 @@ use std::sync::Arc;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 pub struct UnixStream {
-    socket: Arc<Socket>,
+    pub(in crate::net) socket: Arc<Socket>,
 }
 
 impl UnixStream {

@@ -132,6 +132,11 @@ impl<T, H: Host> SenderHalf<T, H> {
                 channel.wake(wake, Side::Receivers);
                 Ok(())
             }
+            Token::Met(claimed, Offer::None) => {
+                let left = channel.leave_for_polled(message);
+                drop(claimed);
+                left
+            }
             Token::Met(claimed, offer) => {
                 // SAFETY: the token has the claim.
                 unsafe { fill(offer, message) };
@@ -291,7 +296,14 @@ impl<T, H: Host> Case<H> for ReceiverHalf<T, H> {
         if let (true, Some((claimed, sender))) =
             (self.channel.rendezvous, state.senders.claim_first())
         {
-            return Some(Token::Met(claimed, sender.offer));
+            let Offer::Polled(slot) = sender.offer else {
+                return Some(Token::Met(claimed, sender.offer));
+            };
+            // SAFETY: its future stays until it has the lock, which is held since the claim.
+            let message = unsafe { slot.cast::<Option<T>>().as_mut() }.take();
+            drop(state);
+            drop(claimed);
+            return Some(Token::Delivered(NonNull::from(Box::leak(Box::new(message))).cast()));
         }
         state.senders_gone.then_some(Token::Disconnected)
     }

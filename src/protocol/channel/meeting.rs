@@ -33,8 +33,8 @@ impl<T, H: Host> Channel<T, H> {
         let mut state = self.lock();
         match state.receivers.claim_first() {
             Some((claimed, receiver)) => {
-                // SAFETY: the wait has just been claimed.
-                unsafe { fill(receiver.offer, message) };
+                // SAFETY: the wait has just been claimed, and the channel is locked.
+                unsafe { state.hand_over(receiver.offer, message) };
                 drop(state);
                 drop(claimed);
                 Ok(())
@@ -54,8 +54,8 @@ impl<T, H: Host> Channel<T, H> {
         loop {
             let mut state = self.lock();
             if let Some((claimed, receiver)) = state.receivers.claim_first() {
-                // SAFETY: the wait has just been claimed.
-                unsafe { fill(receiver.offer, message) };
+                // SAFETY: the wait has just been claimed, and the channel is locked.
+                unsafe { state.hand_over(receiver.offer, message) };
                 drop(state);
                 drop(claimed);
                 return Ok(());
@@ -179,8 +179,10 @@ impl<T, H: Host> Channel<T, H> {
         offer: Offer,
     ) -> Option<T> {
         match offer {
-            Offer::Slot(slot) => {
-                // SAFETY: the wait was claimed, and its frame is suspended until the claim goes.
+            // The lock is held since the claim, for one that is polled.
+            Offer::Slot(slot) | Offer::Polled(slot) => {
+                // SAFETY: the wait was claimed, and its frame is suspended until the claim goes, or
+                // its future does not look at it without the lock.
                 let message = unsafe { slot.cast::<Option<T>>().as_mut() }.take();
                 drop(state);
                 drop(claimed);
@@ -257,6 +259,20 @@ impl<T, H: Host> Channel<T, H> {
 }
 
 impl<T, H: Host> State<T, H> {
+    /// Leaves a message with a receiver that was claimed; one that is polled finds it in the buffer.
+    ///
+    /// # Safety
+    ///
+    /// As [`fill`].
+    #[inline]
+    unsafe fn hand_over(&mut self, offer: Offer, message: T) {
+        match offer {
+            Offer::None => self.buffer.push(message),
+            // SAFETY: the caller's promise.
+            _ => unsafe { fill(offer, message) },
+        }
+    }
+
     /// A message that a select was given and did not want.
     #[inline]
     fn take_back(&mut self) -> Option<T> {

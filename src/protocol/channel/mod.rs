@@ -13,6 +13,7 @@
 //! | [`buffered`] | send and receive with a buffer |
 //! | [`meeting`] | send and receive without one |
 //! | [`halves`] | the counted handles, and the two cases of a select that they are |
+//! | [`polled`] | send and receive of futures |
 //! | [`select`] | one of many |
 
 #![expect(unsafe_code, reason = "waits are named by pointers into suspended frames")]
@@ -23,10 +24,14 @@ mod halves;
 mod meeting;
 #[cfg(all(test, loom))]
 mod models;
+mod polled;
+#[cfg(all(test, loom))]
+mod polled_models;
 pub(crate) mod select;
 mod state;
 
 pub(crate) use halves::{ReceiverHalf, SenderHalf, new_bounded, new_unbounded};
+pub(crate) use polled::Polled;
 pub(crate) use select::{Case, Chosen, Limit, Token};
 
 use crate::primitive::sync::atomic::AtomicUsize;
@@ -136,6 +141,8 @@ pub(crate) enum Offer {
     None,
     /// An `Option` of a message, full or to be filled.
     Slot(NonNull<()>),
+    /// The `Option` of a sender that is polled, full: to be taken with the lock held.
+    Polled(NonNull<()>),
     /// A message that a select has yet to make.
     Promise(NonNull<select::Promise>),
 }

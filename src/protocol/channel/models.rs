@@ -10,24 +10,30 @@ use loom::sync::atomic::{AtomicUsize, Ordering};
 use select::{Entry, Stopped, choose};
 
 /// One who can wait.
-struct Waiting {
+pub(super) struct Waiting {
     word: ParkWord,
-    resumed: Signal,
+    pub(super) resumed: Signal,
     /// What its clock does: `true` fires as soon as it waits.
     impatient: bool,
 }
 
 /// A thread of a model, as a host of channels.
-struct Thread(Arc<Waiting>);
+#[derive(Clone)]
+pub(super) struct Thread(pub(super) Arc<Waiting>);
 
 impl Thread {
-    fn new() -> Thread {
+    pub(super) fn new() -> Thread {
         Thread::with_clock(false)
     }
 
     /// Its deadline passes at any moment of its first wait.
-    fn impatient() -> Thread {
+    pub(super) fn impatient() -> Thread {
         Thread::with_clock(true)
+    }
+
+    /// Opens a wait of something that is polled.
+    pub(super) fn begin(&self) -> Ticket {
+        Ticket(NonNull::from(&*self.0), self.0.word.begin())
     }
 
     fn with_clock(impatient: bool) -> Thread {
@@ -36,12 +42,12 @@ impl Thread {
 }
 
 #[derive(Clone, Copy)]
-struct Ticket(NonNull<Waiting>, Seq);
+pub(super) struct Ticket(NonNull<Waiting>, Seq);
 
 // SAFETY: what it points to is kept by an `Arc` of the model for longer than any wait.
 unsafe impl Send for Ticket {}
 
-struct Claimed(NonNull<Waiting>);
+pub(super) struct Claimed(NonNull<Waiting>);
 
 impl Drop for Claimed {
     fn drop(&mut self) {
@@ -91,10 +97,10 @@ impl Host for Thread {
     }
 }
 
-type Pair = (SenderHalf<u32, Thread>, ReceiverHalf<u32, Thread>);
+pub(super) type Pair = (SenderHalf<u32, Thread>, ReceiverHalf<u32, Thread>);
 
 /// Runs a model in all interleavings with that many preemptions at most.
-fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
+pub(super) fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
     let runs = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
@@ -108,7 +114,7 @@ fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     assert!(runs > 2, "{runs} interleavings");
 }
 
-fn kinds() -> [fn() -> Pair; 3] {
+pub(super) fn kinds() -> [fn() -> Pair; 3] {
     [|| new_bounded(0), || new_bounded(1), new_unbounded]
 }
 
@@ -211,7 +217,7 @@ fn a_drop_against_a_wait() {
 }
 
 /// One case of a select.
-struct One<'a>(&'a dyn Case<Thread>);
+pub(super) struct One<'a>(pub(super) &'a dyn Case<Thread>);
 
 impl Entry<Thread> for One<'_> {
     fn case(&self) -> &dyn Case<Thread> {
@@ -219,7 +225,11 @@ impl Entry<Thread> for One<'_> {
     }
 }
 
-fn select(host: &Thread, cases: &[One<'_>], limit: Limit) -> Option<(usize, Token<Thread>)> {
+pub(super) fn select(
+    host: &Thread,
+    cases: &[One<'_>],
+    limit: Limit,
+) -> Option<(usize, Token<Thread>)> {
     choose(host, cases, limit).unwrap_or_else(|Stopped| unreachable!("nobody cancels"))
 }
 

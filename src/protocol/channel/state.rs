@@ -301,6 +301,10 @@ impl<T, H: Host> Channel<T, H> {
         }
     }
 
+    pub(super) fn is_rendezvous(&self) -> bool {
+        self.rendezvous
+    }
+
     pub(crate) fn len(&self) -> usize {
         if self.rendezvous { 0 } else { self.lock().buffer.len() }
     }

@@ -218,14 +218,12 @@ impl Machine {
         self.begin_wait(resident, request.reason);
         let migrates = resident.is_migrating();
         let seq = shared_part.park.begin();
-        if request.heeds {
-            // Against a canceller that has not seen this wait: one of the two sees the other.
-            light_fence();
-            if shared_part.status.is_poked() && shared_part.park.retract(seq) {
-                self.end_wait(resident);
-                resident.outcome.set(Outcome::Cancelled);
-                return false;
-            }
+        // Against a canceller that has not seen this wait: one of the two sees the other.
+        light_fence();
+        if shared_part.status.is_poked() && request.heeds && shared_part.park.retract(seq) {
+            self.end_wait(resident);
+            resident.outcome.set(Outcome::Cancelled);
+            return false;
         }
         if migrates {
             if let Some(deadline) = request.deadline {
