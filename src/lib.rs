@@ -33,18 +33,22 @@
 //! - [`sync`] for locks, conditions and initialisers, and for semaphores, events and more;
 //! - [`block_on`] and [`future`] for what is async;
 //! - [`coroutine_local!`] for values of each coroutine's own;
-//! - [`net`] for sockets, and [`os::unix::net`] for those of Unix;
+//! - [`time`] for timeouts around any code, [`CancelToken`] and [`shield`](crate::shield()) for
+//!   cancellation, [`task`] for coroutines that belong together;
+//! - [`net`] for sockets and servers, and [`os::unix::net`] for sockets of Unix;
 //! - [`io`] for pipes, standard streams, any other descriptor, and copies between them;
+//! - [`fs`] for files, [`process`] for child processes, [`signal`] for signals of the system;
 //! - [`blocking`](crate::blocking()) and [`block_in_place`] for what can only block;
+//! - [`dump`](crate::dump()) for what each coroutine is doing;
 //! - [`Builder`] and [`Runtime`] for a runtime of one's own: the first `spawn` starts a default one.
 //!
 //! Everything that blocks can be called from plain OS threads too, and blocks those.
 //!
 //! What std blocks with blocks the whole worker: a coroutine that waits for a lock or a channel of
-//! std's, reads a file, or computes for long holds up the others that live on its thread.
+//! std's, reads a file by `std::fs`, or computes for long holds up the others that live on its thread.
 //!
-//! `docs/std-differences.md` lists what is not as in std, and `docs/from-go.md` is for those who come
-//! from Go.
+//! `docs/std-differences.md` lists what is not as in std; `docs/from-go.md` and `docs/from-gevent.md`
+//! are for those who come from Go or gevent.
 //!
 //! # Soundness
 //!
@@ -415,3 +419,7 @@ struct Readme;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/from-go.md")]
 struct FromGo;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/from-gevent.md")]
+struct FromGevent;
