@@ -56,6 +56,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "src/park/held_check.rs",
     "src/park/mod.rs",
     "src/park/scopes.rs",
+    "src/park/waker.rs",
     "src/primitive/asymmetric.rs",
     "src/process/sys.rs",
     "src/protocol/channel/buffered.rs",

@@ -4,10 +4,11 @@
 
 use super::clock::Clock;
 use super::error::{RecvError, SendError};
-use super::host::{Parking, Waiting, WakerCell};
+use super::host::Parking;
 use super::receiver::{Flavour, host};
 use super::{Receiver, Sender};
 use crate::coroutine::unwind_cancelled;
+use crate::park::{Ticket, WakerCell};
 use crate::protocol::channel::{Polled, ReceiveStop, ReceiverHalf, SendStop};
 use crate::sched;
 use crate::thread::{self, JoinHandle};
@@ -141,7 +142,7 @@ fn poll_half<T>(
     cell: &WakerCell,
     context: &mut Context<'_>,
 ) -> Option<Result<T, ReceiveStop>> {
-    let ticket = Waiting::Polled(NonNull::from(cell));
+    let ticket = Ticket::for_future(NonNull::from(cell));
     // Before there is a waker, which costs more than to try.
     if !polled.is_queued() {
         match half.try_receive(&host(half.address())) {
@@ -149,7 +150,7 @@ fn poll_half<T>(
             done => return Some(done),
         }
     }
-    let mut waker = Some(context.waker().clone());
+    let mut waker = Some(Box::new(context.waker().clone()));
     // SAFETY:
     // - The future is pinned, and its drop forgets the operation.
     // - The cell is touched by a claim and below, and both hold the lock.
@@ -281,8 +282,8 @@ impl<T> Future for SendFuture<'_, T> {
         // SAFETY: nothing is moved out of it but the message, by `poll_send`.
         let this = unsafe { self.get_unchecked_mut() };
         let cell = &this.waker;
-        let mut waker = Some(context.waker().clone());
-        let ticket = Waiting::Polled(NonNull::from(cell));
+        let mut waker = Some(Box::new(context.waker().clone()));
+        let ticket = Ticket::for_future(NonNull::from(cell));
         // SAFETY:
         // - The future is pinned, and its drop forgets the operation before the message goes.
         // - The cell is touched by a claim and below, and both hold the lock.

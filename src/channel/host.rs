@@ -5,78 +5,24 @@
 use crate::park::{self, Cancel, Claimed, Home, Outcome, Ticket, WaitReason};
 use crate::protocol::channel::{Ended, Host, Patience, Place};
 use crate::sched;
-use std::cell::UnsafeCell;
-use std::mem;
-use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Waker;
 use std::time::Instant;
 
 /// What the caller waits for.
 pub(crate) struct Parking(pub(super) WaitReason);
 
-/// One that waits: a coroutine, a thread or a future.
-#[derive(Clone, Copy)]
-pub(crate) enum Waiting {
-    Parked(Ticket),
-    Polled(NonNull<WakerCell>),
-}
-
-// SAFETY: a cell is used with its channel locked, from any thread.
-unsafe impl Send for Waiting {}
-
-/// Where a future that waits leaves its waker: touched with its channel locked.
-#[derive(Default)]
-pub(crate) struct WakerCell(UnsafeCell<Option<Waker>>);
-
-impl WakerCell {
-    /// Puts another waker there, and takes the old one to be dropped without the lock.
-    ///
-    /// # Safety
-    ///
-    /// The lock is held of the channel in whose queue this is.
-    pub(super) unsafe fn swap(&self, waker: &mut Option<Waker>) {
-        // SAFETY: the caller's promise.
-        mem::swap(unsafe { &mut *self.0.get() }, waker);
-    }
-}
-
-/// Resumes one whose wait was claimed, when it is dropped.
-pub(crate) enum Resume {
-    Parked(#[expect(dead_code, reason = "dropping it resumes")] Claimed),
-    /// Empty once it has woken.
-    Polled(Option<Waker>),
-}
-
-impl Drop for Resume {
-    fn drop(&mut self) {
-        if let Resume::Polled(waker) = self {
-            waker.take().into_iter().for_each(Waker::wake);
-        }
-    }
-}
-
 impl Host for Parking {
-    type Ticket = Waiting;
-    type Claimed = Resume;
+    type Ticket = Ticket;
+    type Claimed = Claimed;
 
     #[inline]
-    unsafe fn claim(waiting: Waiting) -> Option<Resume> {
-        match waiting {
-            // SAFETY: the caller's promise.
-            Waiting::Parked(ticket) => unsafe { ticket.claim() }.map(Resume::Parked),
-            Waiting::Polled(cell) => {
-                // SAFETY: it was found in a queue, whose lock is held, and leaves that queue under
-                // the lock before it goes.
-                let waker = unsafe { &mut *cell.as_ref().0.get() }.take();
-                waker.map(|waker| Resume::Polled(Some(waker)))
-            }
-        }
+    unsafe fn claim(ticket: Ticket) -> Option<Claimed> {
+        // SAFETY: the caller's promise.
+        unsafe { ticket.claim() }
     }
 
     #[inline]
-    unsafe fn place(waiting: Waiting) -> Place {
-        let Waiting::Parked(ticket) = waiting else { return Place::Busy };
+    unsafe fn place(ticket: Ticket) -> Place {
         // SAFETY: the caller's promise.
         match unsafe { ticket.home() } {
             Home::Idle => Place::Idle,
@@ -97,13 +43,12 @@ impl Host for Parking {
         &self,
         deadline: Option<Instant>,
         patience: Patience,
-        publish: impl FnOnce(Waiting) -> bool,
+        publish: impl FnOnce(Ticket) -> bool,
     ) -> Ended {
         let cancel = match patience {
             Patience::Cancellable => Cancel::Deliver,
             Patience::Patient => Cancel::Defer,
         };
-        let publish = |ticket| publish(Waiting::Parked(ticket));
         match park::park(self.0, deadline, cancel, publish) {
             Outcome::Woken => Ended::Woken,
             Outcome::TimedOut => Ended::TimedOut,

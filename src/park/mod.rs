@@ -23,6 +23,7 @@ mod holders;
 mod os;
 mod reason;
 mod scopes;
+mod waker;
 
 pub use held::HeldGuard;
 pub(crate) use held::{Access, Held, Hold, Party, holders_of};
@@ -37,6 +38,8 @@ pub(crate) use scopes::{
     is_over_payload, over_payload, shielded, within,
 };
 
+pub(crate) use waker::WakerCell;
+
 use crate::coroutine::{Coroutine, Header};
 use crate::primitive::heavy_fence;
 use crate::protocol::park_word::Seq;
@@ -45,6 +48,7 @@ use scopes::Attention;
 use std::mem;
 use std::ptr::NonNull;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Instant;
 
 /// Why a wait ended.
@@ -84,6 +88,7 @@ pub(crate) struct Ticket {
 enum Target {
     Coroutine(NonNull<Header>),
     Thread(NonNull<OsParker>),
+    Future(NonNull<WakerCell>),
 }
 
 // SAFETY: a ticket is used through `claim` alone, whose contract keeps its target alive.
@@ -94,6 +99,11 @@ unsafe impl Sync for Ticket {}
 impl Ticket {
     pub(crate) fn for_coroutine(header: NonNull<Header>, seq: Seq) -> Ticket {
         Ticket { target: Target::Coroutine(header), seq }
+    }
+
+    /// For a future that waits in a queue. Its claims are decided by the lock of that queue.
+    pub(crate) fn for_future(cell: NonNull<WakerCell>) -> Ticket {
+        Ticket { target: Target::Future(cell), seq: Seq::from_bits(0) }
     }
 
     /// Whether it names a wait of a coroutine, not of a plain thread or of a whole home.
@@ -116,6 +126,7 @@ impl Ticket {
             Target::Coroutine(header) => unsafe { sched::look_at_home(header.as_ref()) },
             // Its thread is blocked.
             Target::Thread(_) => Home::Idle,
+            Target::Future(_) => Home::Elsewhere,
         }
     }
 
@@ -125,7 +136,8 @@ impl Ticket {
     ///
     /// Whoever waits is alive: its wait has not returned (the ticket was found in a queue that the
     /// waiter leaves before it returns, and that queue is locked), or the caller keeps its
-    /// coroutine or thread alive by a reference.
+    /// coroutine or thread alive by a reference. A future's wait is claimed with the lock held of the
+    /// queue in which it was found.
     #[must_use = "dropping what was claimed wakes it"]
     pub(crate) unsafe fn claim(self) -> Option<Claimed> {
         match self.target {
@@ -151,6 +163,12 @@ impl Ticket {
                 };
                 Some(Claimed(Some(Waiter::Thread(parker))))
             }
+            Target::Future(cell) => {
+                // SAFETY: a future leaves its queue, under the lock that the caller holds, before it
+                // goes.
+                let waker = unsafe { cell.as_ref().take() }?;
+                Some(Claimed(Some(Waiter::Future(waker))))
+            }
         }
     }
 }
@@ -173,6 +191,7 @@ pub(crate) struct Claimed(Option<Waiter>);
 enum Waiter {
     Coroutine(Coroutine),
     Thread(Arc<OsParker>),
+    Future(Box<Waker>),
 }
 
 impl std::fmt::Debug for Waiter {
@@ -180,6 +199,7 @@ impl std::fmt::Debug for Waiter {
         match self {
             Waiter::Coroutine(coroutine) => write!(f, "coroutine {}", coroutine.header().id),
             Waiter::Thread(_) => write!(f, "thread"),
+            Waiter::Future(_) => write!(f, "future"),
         }
     }
 }
@@ -192,38 +212,38 @@ impl Drop for Claimed {
                 unsafe { sched::ready(coroutine, Outcome::Woken) };
             }
             Some(Waiter::Thread(parker)) => parker.resume(),
+            Some(Waiter::Future(waker)) => waker.wake(),
             None => {}
         }
     }
 }
 
 /// A coroutine or a thread whose waits somebody may end from elsewhere.
-pub(crate) struct Pokable(Waiter);
+pub(crate) enum Pokable {
+    Coroutine(Coroutine),
+    Thread(Arc<OsParker>),
+}
 
 impl Pokable {
     /// Whoever calls.
     pub(crate) fn current() -> Pokable {
-        Pokable(match sched::current_coroutine() {
+        match sched::current_coroutine() {
             Some(running) => {
                 // SAFETY: the caller runs on that coroutine; the reference that is made here is
                 // another one than the one that is borrowed for it.
                 let borrowed = mem::ManuallyDrop::new(unsafe { Coroutine::from_raw(running) });
-                Waiter::Coroutine(Coroutine::clone(&borrowed))
+                Pokable::Coroutine(Coroutine::clone(&borrowed))
             }
-            None => Waiter::Thread(os::parker()),
-        })
-    }
-
-    pub(crate) fn coroutine(coroutine: Coroutine) -> Pokable {
-        Pokable(Waiter::Coroutine(coroutine))
+            None => Pokable::Thread(os::parker()),
+        }
     }
 
     /// Makes all of them look at what has been said before, and ends the waits that they are in.
     pub(crate) fn poke_all(who: &[Pokable]) {
-        for Pokable(waiter) in who {
-            match waiter {
-                Waiter::Coroutine(coroutine) => coroutine.header().status.poke(),
-                Waiter::Thread(parker) => parker.poke(),
+        for one in who {
+            match one {
+                Pokable::Coroutine(coroutine) => coroutine.header().status.poke(),
+                Pokable::Thread(parker) => parker.poke(),
             }
         }
         if who.is_empty() {
@@ -231,9 +251,9 @@ impl Pokable {
         }
         // Against the machine that opens a wait: one of the two sees the other.
         heavy_fence();
-        for Pokable(waiter) in who {
-            match waiter {
-                Waiter::Coroutine(coroutine) => {
+        for one in who {
+            match one {
+                Pokable::Coroutine(coroutine) => {
                     if coroutine.header().park.claim_current() {
                         // SAFETY: the claim has made the scheduler's reference this function's.
                         unsafe {
@@ -242,7 +262,7 @@ impl Pokable {
                         }
                     }
                 }
-                Waiter::Thread(parker) => parker.end_wait(),
+                Pokable::Thread(parker) => parker.end_wait(),
             }
         }
     }

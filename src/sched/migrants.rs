@@ -67,7 +67,7 @@ impl Migrants {
         if cfg!(panic = "abort") {
             return;
         }
-        let all: Vec<_> = started.values().cloned().map(Pokable::coroutine).collect();
+        let all: Vec<_> = started.values().cloned().map(Pokable::Coroutine).collect();
         drop(started);
         Pokable::poke_all(&all);
     }

@@ -141,7 +141,7 @@ pub(crate) unsafe fn look_at_home(header: &Header) -> Home {
 /// Asks many coroutines to end, at the price of one fence.
 pub(crate) fn cancel_all(coroutines: &[Coroutine]) {
     let first = |one: &&Coroutine| one.header().status.cancel() == Asked::First;
-    let asked = coroutines.iter().filter(first).cloned().map(Pokable::coroutine);
+    let asked = coroutines.iter().filter(first).cloned().map(Pokable::Coroutine);
     Pokable::poke_all(&asked.collect::<Vec<_>>());
 }
 
@@ -154,7 +154,7 @@ pub(crate) fn next_id() -> u64 {
 pub(crate) fn cancel(coroutine: &Coroutine) -> Asked {
     let asked = coroutine.header().status.cancel();
     if asked == Asked::First {
-        Pokable::poke_all(&[Pokable::coroutine(coroutine.clone())]);
+        Pokable::poke_all(&[Pokable::Coroutine(coroutine.clone())]);
     }
     asked
 }
