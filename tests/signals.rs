@@ -427,3 +427,44 @@ fn children_start_with_default_actions() {
         assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGTERM));
     });
 }
+
+#[test]
+fn a_token_is_cancelled_by_a_signal() {
+    guarded(|| {
+        let kind = own_kind();
+        let runtime = runtime(2);
+        let theirs = runtime.run(move || {
+            let token = signal::token_on([kind]).unwrap();
+            let waiting: Vec<_> = (0..3)
+                .map(|_| {
+                    let token = token.child();
+                    pirn::spawn(move || token.run(pirn::thread::park).unwrap_err().to_string())
+                })
+                .collect();
+            assert!(!token.is_cancelled());
+            send(kind);
+            token.wait();
+            waiting.into_iter().map(|one| one.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert!(theirs.iter().all(|cause| *cause == format!("{kind:?}")), "{theirs:?}");
+    });
+}
+
+#[test]
+fn a_token_that_goes_listens_no_more() {
+    guarded(|| {
+        let kind = own_kind();
+        let runtime = runtime(1);
+        let (token, child) = runtime.run(move || {
+            let token = signal::token_on([kind]).unwrap();
+            (token.clone(), token.child())
+        });
+        drop(token);
+        pirn::thread::sleep(Duration::from_millis(2));
+        assert_eq!(runtime.metrics().live, 1);
+        drop(child);
+        while runtime.metrics().live > 0 {
+            pirn::thread::sleep(Duration::from_micros(100));
+        }
+    });
+}

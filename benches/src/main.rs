@@ -2,7 +2,7 @@
 //! tokio and Go, alternately in one run.
 //!
 //! ```text
-//! cargo run --release -p pirn-benches -- switch spawn parked place channel echo bulk locks mutex files beside
+//! cargo run --release -p pirn-benches -- switch spawn parked place channel echo bulk locks mutex files beside cancel
 //! cargo run --release -p pirn-benches --features peers -- channel
 //! ```
 //!
@@ -16,6 +16,7 @@
 //! ```
 
 mod bulk;
+mod cancel;
 mod channel;
 mod contestants;
 mod cpu;
@@ -32,9 +33,9 @@ mod table;
 use std::io;
 use std::process::ExitCode;
 
-const ROWS: [&str; 11] = [
+const ROWS: [&str; 12] = [
     "switch", "spawn", "parked", "place", "channel", "echo", "bulk", "locks", "mutex", "files",
-    "beside",
+    "beside", "cancel",
 ];
 
 fn main() -> ExitCode {
@@ -72,6 +73,7 @@ fn print_tables(rows: &[&str]) -> io::Result<()> {
             "mutex" => sync::contended(),
             "files" => files::files(),
             "beside" => echo::beside_files(),
+            "cancel" => cancel::cancel(),
             other => unreachable!("{other} is not in ROWS"),
         }
     }

@@ -406,6 +406,11 @@ impl CancelToken {
         CancelGuard { token: Some(self.clone()) }
     }
 
+    /// Something that does not keep the token.
+    pub(crate) fn downgrade(&self) -> WeakToken {
+        WeakToken(Arc::downgrade(&self.inner))
+    }
+
     /// Enters something under a number, unless the token is cancelled.
     fn register<R>(&self, enter: impl FnOnce(&mut State, u64) -> R) -> Result<R, CancelCause> {
         let mut state = lock(&self.inner.state);
@@ -479,6 +484,15 @@ impl Drop for Inner {
             lock(&token.inner.state).children.remove(&number);
             parent = Arc::into_inner(token.inner).and_then(|mut inner| inner.parent.take());
         }
+    }
+}
+
+/// A token that goes when nobody else has it.
+pub(crate) struct WeakToken(Weak<Inner>);
+
+impl WeakToken {
+    pub(crate) fn upgrade(&self) -> Option<CancelToken> {
+        self.0.upgrade().map(|inner| CancelToken { inner })
     }
 }
 

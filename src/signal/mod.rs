@@ -56,9 +56,11 @@
 mod kind;
 mod listener;
 mod sys;
+mod token;
 
 pub use kind::SignalKind;
 pub use listener::{Iter, Signals};
+pub use token::token_on;
 
 use std::io;
 
