@@ -30,6 +30,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use tungstenite::client::IntoClientRequest;
+use tungstenite::error::ProtocolError;
 use tungstenite::handshake::HandshakeError;
 use tungstenite::http::Uri;
 use tungstenite::{Error, Message, WebSocket};
@@ -92,7 +93,8 @@ fn start(
         });
         match served {
             // Peers go away and are silent: no news.
-            Ok(()) | Err(Error::Io(_)) => {}
+            Ok(())
+            | Err(Error::Io(_) | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => {}
             Err(error) => eprintln!("{peer}: {error}"),
         }
     })
