@@ -34,9 +34,29 @@ const FLUSH_AT: usize = 64 * 1024;
 
 /// Serves one connection to its end.
 pub(crate) fn serve(stream: &TcpStream) -> io::Result<()> {
+    limit(stream)?;
+    match answer(&mut &*stream)? {
+        Ended::ByClient => Ok(()),
+        Ended::ByServer => finish(stream),
+    }
+}
+
+/// How long a connection may do nothing, and that responses are not held back.
+pub(crate) fn limit(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(IDLE))?;
-    stream.set_write_timeout(Some(IDLE))?;
+    stream.set_write_timeout(Some(IDLE))
+}
+
+/// Who has had enough.
+pub(crate) enum Ended {
+    ByClient,
+    /// The last response has been written.
+    ByServer,
+}
+
+/// Answers requests until one side ends it. To close is the caller's affair.
+pub(crate) fn answer(stream: &mut (impl Read + Write)) -> io::Result<Ended> {
     let mut input = Input { bytes: vec![0; BUFFER], start: 0, end: 0 };
     let mut output = Vec::with_capacity(BUFFER);
     loop {
@@ -48,7 +68,8 @@ pub(crate) fn serve(stream: &TcpStream) -> io::Result<()> {
                     let Request { length, keep_alive, .. } = request;
                     input.start += length;
                     if !keep_alive {
-                        return finish(stream, &output);
+                        flush(stream, &mut output)?;
+                        return Ok(Ended::ByServer);
                     }
                     if output.len() >= FLUSH_AT {
                         flush(stream, &mut output)?;
@@ -62,13 +83,14 @@ pub(crate) fn serve(stream: &TcpStream) -> io::Result<()> {
                 }
                 Parsed::Bad(status) => {
                     status.write(&mut output);
-                    return finish(stream, &output);
+                    flush(stream, &mut output)?;
+                    return Ok(Ended::ByServer);
                 }
             }
         }
         flush(stream, &mut output)?;
         if input.read(stream, need)? == 0 {
-            return Ok(());
+            return Ok(Ended::ByClient);
         }
     }
 }
@@ -86,7 +108,7 @@ impl Input {
     }
 
     /// Reads once, with room for a request of `need` bytes.
-    fn read(&mut self, mut stream: &TcpStream, need: usize) -> io::Result<usize> {
+    fn read(&mut self, stream: &mut impl Read, need: usize) -> io::Result<usize> {
         if self.start > 0 {
             self.bytes.copy_within(self.start..self.end, 0);
             self.end -= self.start;
@@ -108,19 +130,18 @@ impl Input {
     }
 }
 
-fn flush(mut stream: &TcpStream, output: &mut Vec<u8>) -> io::Result<()> {
+fn flush(stream: &mut impl Write, output: &mut Vec<u8>) -> io::Result<()> {
     if output.is_empty() {
         return Ok(());
     }
     stream.write_all(output)?;
     output.clear();
-    Ok(())
+    stream.flush()
 }
 
-/// Sends the last response, and closes so that the peer gets it: to close a socket that has unread
-/// input is to reset the connection, and that may overtake the response.
-fn finish(mut stream: &TcpStream, output: &[u8]) -> io::Result<()> {
-    stream.write_all(output)?;
+/// Closes so that the peer gets the last response: to close a socket that has unread input is to
+/// reset the connection, and that may overtake the response.
+pub(crate) fn finish(mut stream: &TcpStream) -> io::Result<()> {
     stream.shutdown(Shutdown::Write)?;
     stream.set_read_deadline(Some(Instant::now() + LINGER));
     let mut rest = [0; 1024];

@@ -1,1 +1,4 @@
-//! Nothing of its own: see `tests` and `examples`, which the feature `full` brings along.
+//! What the tests and examples here have in common; they come with the features `full` and `tls`.
+
+#[cfg(feature = "tls")]
+pub mod tls;
