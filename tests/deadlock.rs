@@ -276,38 +276,31 @@ fn the_leak_is_found() {
 
 /// Each SIGQUIT writes a dump, and the process goes on.
 fn sigquit_writes_a_dump() {
+    const READY: &str = "the sleeper is there";
     if is_child() {
         let runtime = runtime();
+        let sleep = || {
+            eprintln!("{READY}");
+            thread::sleep(Duration::from_secs(1000));
+        };
         let name = || thread::Builder::new().name("sleeper".into());
-        return runtime.run(|| {
-            name().spawn(|| thread::sleep(Duration::from_secs(1000))).unwrap().join().unwrap();
-        });
+        return runtime.run(|| name().spawn(sleep).unwrap().join().unwrap());
     }
     let mut child = child("sigquit_writes_a_dump", &[("PIRN_DUMP", "sigquit")]);
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    let handles_quit = || {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
-        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
-        u64::from_str_radix(caught.trim(), 16).unwrap() >> (libc::SIGQUIT - 1) & 1 == 1
+    let mut read_to = |part: &str| {
+        let mut line = String::new();
+        while !line.contains(part) {
+            line.clear();
+            assert!(stderr.read_line(&mut line).unwrap() > 0, "no {part}");
+        }
     };
-    while !handles_quit() {
-        std::thread::yield_now();
-    }
-    let quit = || {
+    // A dump that comes earlier may have nobody in it.
+    read_to(READY);
+    for _ in 0..2 {
         let command = format!("kill -QUIT {}", child.id());
         assert!(Command::new("bash").args(["-c", &command]).status().unwrap().success());
-    };
-    for _ in 0..2 {
-        quit();
-        let mut line = String::new();
-        while !line.contains("\"sleeper\" [") {
-            line.clear();
-            assert!(stderr.read_line(&mut line).unwrap() > 0, "no dump");
-            if line.starts_with("runtime \"pirn\": 0") {
-                // Too early: once more.
-                quit();
-            }
-        }
+        read_to("\"sleeper\" [");
     }
     child.kill().unwrap();
     child.wait().unwrap();

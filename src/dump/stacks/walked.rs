@@ -22,26 +22,70 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 const DEEPEST: usize = 128;
 
 /// Functions of the way into the runtime, which say nothing but that the coroutine waits.
-const INNER: &[&str] = &[
-    "core::ops::function::",
-    "corosensei::",
-    "pirn::channel::host::",
-    "pirn::coroutine::",
-    "pirn::park::",
-    "pirn::protocol::",
-    "pirn::sched::",
-];
+const INNER: Part = Part {
+    names: &[
+        "core::ops::function::",
+        "corosensei::",
+        "pirn::channel::host::",
+        "pirn::coroutine::",
+        "pirn::park::",
+        "pirn::protocol::",
+        "pirn::sched::",
+    ],
+    own: &["channel/host.rs", "coroutine/", "park/", "protocol/", "sched/"],
+    others: &["/library/core/src/ops/function.rs", "/corosensei-"],
+};
 /// Functions between the runtime and what it runs.
-const OUTER: &[&str] = &[
-    "__rust_try",
-    "core::ops::function::",
-    "core::panic::",
-    "corosensei::",
-    "pirn::coroutine::",
-    "pirn::sched::",
-    "stack_init_trampoline",
-    "std::panic",
-];
+const OUTER: Part = Part {
+    names: &[
+        "__rust_try",
+        "core::ops::function::",
+        "core::panic::",
+        "corosensei::",
+        "pirn::coroutine::",
+        "pirn::sched::",
+        "stack_init_trampoline",
+        "std::panic",
+    ],
+    own: &["coroutine/", "sched/"],
+    others: &[
+        "/library/core/src/ops/function.rs",
+        "/library/core/src/panic/",
+        "/library/std/src/panic",
+        "/corosensei-",
+    ],
+};
+
+/// Functions that a stack is shown without. Debug information that has lines alone, as many build
+/// for release, gives a function's name without its path: such a function is known by its file.
+struct Part {
+    /// How the names begin.
+    names: &'static [&'static str],
+    /// How the paths of this crate's files begin, below its sources.
+    own: &'static [&'static str],
+    /// What is in the paths of other crates' files.
+    others: &'static [&'static str],
+}
+
+impl Part {
+    fn contains(&self, frame: &StackFrame) -> bool {
+        let name = frame.function.trim_start_matches('<');
+        self.names.iter().any(|start| name.starts_with(start))
+            || frame.place.as_ref().is_some_and(|(file, _)| {
+                let below = below_sources(file);
+                below.is_some_and(|path| self.own.iter().any(|start| path.starts_with(start)))
+                    || self.others.iter().any(|part| file.contains(part))
+            })
+    }
+}
+
+/// The path of one of this crate's files below its sources.
+fn below_sources(file: &str) -> Option<&str> {
+    // The compiler's path of this very file may be relative; debug information's never is.
+    let sources = file!().strip_suffix("dump/stacks/walked.rs")?;
+    let (before, below) = file.split_once(sources)?;
+    (before.is_empty() || before.ends_with('/')).then_some(below)
+}
 
 /// Where a coroutine is: the calls on its stack, the innermost first. Only with the feature
 /// `dump-stacks`.
@@ -54,13 +98,9 @@ impl StackTrace {
     #[must_use]
     pub fn frames(&self) -> Vec<StackFrame> {
         let mut frames: Vec<_> = self.0.iter().flat_map(|&address| resolve(address)).collect();
-        let is_one_of = |frame: &StackFrame, some: &[&str]| {
-            let name = frame.function.trim_start_matches('<');
-            some.iter().any(|start| name.starts_with(start))
-        };
-        let inner = frames.iter().take_while(|frame| is_one_of(frame, INNER)).count();
+        let inner = frames.iter().take_while(|frame| INNER.contains(frame)).count();
         frames.drain(..inner);
-        let outer = frames.iter().rev().take_while(|frame| is_one_of(frame, OUTER)).count();
+        let outer = frames.iter().rev().take_while(|frame| OUTER.contains(frame)).count();
         frames.truncate(frames.len() - outer);
         frames
     }
