@@ -19,6 +19,11 @@
 //! for TLS: the session behind a lock (here `tungstenite::protocol::WebSocketContext`), which is never
 //! held by who waits, and the socket used by each as `&TcpStream`.
 
+#![expect(
+    clippy::result_large_err,
+    reason = "tungstenite's handshakes fail with all of the stream"
+)]
+
 use pirn::net::{Server, SocketBuilder, TcpListener, TcpStream};
 use pirn::time::timeout;
 use pirn_interop::tls::{self, Identity};

@@ -1,6 +1,6 @@
 //! Connections, with everything that TLS needs made for the test.
 
-use pirn::net::{TcpListener, TcpStream};
+use pirn::net::{SocketBuilder, TcpListener, TcpStream};
 use pirn_interop::tls::{self, Identity};
 use rustls::{
     ClientConfig, ClientConnection, ConnectionCommon, ServerConfig, ServerConnection, SideData,
@@ -62,7 +62,8 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
 }
 
 pub(crate) fn listener() -> (TcpListener, SocketAddr) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // Room for all who come at once: who is turned away tries again after a second.
+    let listener = SocketBuilder::new().backlog(1024).listen("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
 }
