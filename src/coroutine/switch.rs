@@ -105,11 +105,16 @@ impl Suspender {
     #[inline]
     pub(crate) unsafe fn suspend(self, word: Word) {
         // SAFETY: the yielder lives at the base of the stack on which the caller runs.
-        let _errand = unsafe { self.0.as_ref() }.suspend(word);
+        let yielder = unsafe { self.0.as_ref() };
+        #[cfg(not(feature = "dump-stacks"))]
+        yielder.suspend(word);
         #[cfg(feature = "dump-stacks")]
-        if !_errand.is_null() {
-            // SAFETY: as above.
-            unsafe { self.run_errands(_errand) };
+        {
+            let errand = yielder.suspend(word);
+            if !errand.is_null() {
+                // SAFETY: as above.
+                unsafe { self.run_errands(errand) };
+            }
         }
     }
 

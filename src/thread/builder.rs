@@ -52,7 +52,7 @@ impl Builder {
         Builder::default()
     }
 
-    /// Names the coroutine, for panic messages of `join`ers, dumps and reports.
+    /// Names the coroutine, for dumps and reports. (std's panic messages name the worker's thread.)
     ///
     /// # Panics
     ///

@@ -23,8 +23,9 @@ impl fmt::Display for StackTrace {
     }
 }
 
+/// Nothing is walked; braces, so that it is made as the other one is.
 #[derive(Default)]
-pub(super) struct Walked;
+pub(super) struct Walked {}
 
 impl Walked {
     #[expect(clippy::unused_self, reason = "with the feature, it is used")]
