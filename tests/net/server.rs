@@ -473,3 +473,37 @@ fn without_coroutines_connections_are_refused() {
         assert_eq!(server.stats(), stats(3, 0, 0, 3));
     });
 }
+
+/// It takes connections of Unix sockets as well, and cuts them off in the end.
+#[test]
+fn a_unix_listener_is_served() {
+    use pirn::os::unix::net::{UnixListener, UnixStream};
+
+    let path = std::env::temp_dir().join(format!("pirn-{}-server", std::process::id()));
+    each(|runtime| {
+        let path = path.clone();
+        runtime.run(move || {
+            let listener = UnixListener::bind(&path).unwrap();
+            let server = Server::builder().build();
+            let serve = |mut stream: UnixStream, _peer| {
+                let mut buf = [0; 64];
+                while let Ok(count @ 1..) = stream.read(&mut buf) {
+                    stream.write_all(&buf[..count]).unwrap();
+                }
+            };
+            server.start(listener, serve).unwrap();
+            let mut clients = [(); 3].map(|()| UnixStream::connect(&path).unwrap());
+            for client in &mut clients {
+                client.write_all(b"x").unwrap();
+                client.read_exact(&mut [0]).unwrap();
+            }
+            assert_eq!(server.stop(SHORT), 3);
+            for client in &mut clients {
+                assert_eq!(client.read(&mut [0]).unwrap(), 0);
+            }
+            // Those that were cut off end by themselves.
+            wait_until(|| server.stats() == stats(3, 0, 0, 0));
+            std::fs::remove_file(path).unwrap();
+        });
+    });
+}
