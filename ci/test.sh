@@ -8,6 +8,6 @@ set -eu
 cd "$(dirname "$0")/.."
 
 echo 'with the feature `migrating`'
-cargo test -p pirn --features migrating --lib --tests --examples
+cargo test -p pirn --features migrating --lib --tests
 
 cargo test --workspace

@@ -125,7 +125,7 @@ fn crawl(site: SocketAddr, options: &Options, token: &CancelToken, totals: &mut 
 }
 
 #[pirn::main]
-fn main() -> io::Result<()> {
+pub(crate) fn main() -> io::Result<()> {
     let options = Options::parse();
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let (site, pages) = (listener.local_addr()?, options.pages);

@@ -10,7 +10,7 @@ use pirn::time::timeout;
 use pirn::{CancelCause, CancelToken};
 use std::time::Duration;
 
-fn main() {
+pub(crate) fn main() {
     let aborts = cfg!(panic = "abort");
     let elapsed = timeout(Duration::from_millis(1), thread::park).unwrap_err();
     println!("timeout: {elapsed}");

@@ -68,7 +68,7 @@ fn race(replicas: &[SocketAddr]) -> Result<String, Vec<Failure<io::Error>>> {
 }
 
 #[pirn::main]
-fn main() -> io::Result<()> {
+pub(crate) fn main() -> io::Result<()> {
     let hour = Duration::from_secs(3600);
     let broken = replica("broken", Duration::ZERO, false)?;
     let slow = replica("slow", hour, true)?;

@@ -22,7 +22,7 @@ fn work(jobs: &Receiver<u32>) -> Result<u32, String> {
 }
 
 #[pirn::main]
-fn main() {
+pub(crate) fn main() {
     let millis = Duration::from_millis;
     let (jobs, queue) = unbounded();
     (0..10).for_each(|job| jobs.send(job).expect("the queue is there"));

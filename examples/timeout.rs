@@ -35,7 +35,7 @@ fn ask(address: pirn::net::SocketAddr, question: &str) -> io::Result<String> {
 }
 
 #[pirn::main]
-fn main() -> io::Result<()> {
+pub(crate) fn main() -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     pirn::go!(move || {

@@ -1,49 +1,67 @@
 //! Examples that come to their end by themselves say what they are to say.
+//!
+//! They are part of this program, which runs itself once more for each.
+
+#[path = "../examples/crawler.rs"]
+mod crawler;
+#[path = "../examples/panic_abort.rs"]
+mod panic_abort;
+#[path = "../examples/race.rs"]
+mod race;
+#[path = "../examples/supervisor.rs"]
+mod supervisor;
+#[path = "../examples/timeout.rs"]
+mod timeout;
 
 use std::process::Command;
 
-/// Runs an example, and gives what it printed.
-#[track_caller]
-fn run(name: &str) -> String {
-    let mut program = std::env::current_exe().unwrap();
-    // From deps/ up, where cargo has put the examples for this very run.
-    program.pop();
-    program.pop();
-    let output = Command::new(program.join("examples").join(name)).output().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
-    text
-}
+/// Names the example for a child.
+const EXAMPLE: &str = "PIRN_TEST_EXAMPLE";
 
-#[test]
-fn timeout() {
-    let text = run("timeout");
+/// An example, what runs it, and what its output is to be like.
+type Test = (&'static str, fn(), fn(&str) -> bool);
+
+const TESTS: [Test; 5] = [
     // How far the talk gets depends on the machine.
-    assert!(text.starts_with("0: "), "{text}");
-    assert!(text.ends_with("the talk: deadline has elapsed\n"), "{text}");
-}
+    (
+        "timeout",
+        || timeout::main().expect("it works"),
+        |text| text.starts_with("0: ") && text.ends_with("the talk: deadline has elapsed\n"),
+    ),
+    (
+        "race",
+        || race::main().expect("it works"),
+        |text| {
+            text == "the first answer: quick\nno answer: 2 failures\n\
+                 no answer in time: deadline has elapsed\n"
+        },
+    ),
+    ("supervisor", supervisor::main, |text| {
+        text.matches("again in").count() == 4
+            && text.ends_with("gave up after 3 restarts: no disk\n")
+    }),
+    ("crawler", || crawler::main().expect("it works"), |text| text.contains("Totals {")),
+    ("panic_abort", panic_abort::main, |text| text.ends_with("join: it was cancelled\n")),
+];
 
-#[test]
-fn race() {
-    let expected =
-        "the first answer: quick\nno answer: 2 failures\nno answer in time: deadline has elapsed\n";
-    assert_eq!(run("race"), expected);
-}
-
-#[test]
-fn supervisor() {
-    let text = run("supervisor");
-    assert_eq!(text.matches("again in").count(), 4, "{text}");
-    assert!(text.ends_with("gave up after 3 restarts: no disk\n"), "{text}");
-}
-
-#[test]
-fn crawler() {
-    let text = run("crawler");
-    assert!(text.contains("Totals {"), "{text}");
-}
-
-#[test]
-fn panic_abort() {
-    assert!(run("panic_abort").ends_with("join: it was cancelled\n"));
+fn main() {
+    if let Ok(name) = std::env::var(EXAMPLE) {
+        let test = TESTS.iter().find(|test| test.0 == name).expect("an example");
+        return test.1();
+    }
+    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let wanted = |name: &str| filter.as_ref().is_none_or(|part| name.contains(part.as_str()));
+    let mut failed = Vec::new();
+    for (name, _, is_right) in TESTS.iter().filter(|test| wanted(test.0)) {
+        let program = std::env::current_exe().expect("this program");
+        let output = Command::new(program).env(EXAMPLE, name).output().expect("a child");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let ok = output.status.success() && is_right(&text);
+        println!("test {name} ... {}", if ok { "ok" } else { "FAILED" });
+        if !ok {
+            println!("{text}{}", String::from_utf8_lossy(&output.stderr));
+            failed.push(name);
+        }
+    }
+    assert!(failed.is_empty(), "failed: {failed:?}");
 }
