@@ -3,6 +3,8 @@
 //! A table beside the locks, by their addresses: the locks stay as small as they are, and a dump
 //! finds the holder of a lock whose home does not answer, too. A guard that is forgotten stays in it
 //! until the next one of its address, as its lock stays locked.
+//!
+//! Whoever reads under a lock is not in it: there may be a billion of them, as std's own tests have.
 
 use crate::park::held::{Access, Held, Party};
 use std::collections::HashMap;
@@ -28,13 +30,11 @@ pub(super) fn of(lock: usize) -> Vec<Held> {
     shard(lock).get(&lock).cloned().unwrap_or_default()
 }
 
-fn insert(lock: usize, access: Access, held: Held) {
+fn insert(lock: usize, held: Held) {
     let mut shard = shard(lock);
     let all = shard.entry(lock).or_default();
-    if access == Access::Exclusive {
-        // Those before are unlocked, and about to be taken out.
-        all.clear();
-    }
+    // Those before are unlocked, and about to be taken out.
+    all.clear();
     all.push(held);
 }
 
@@ -58,20 +58,24 @@ pub(super) struct Listed {
 impl Listed {
     #[track_caller]
     pub(super) fn begin(lock: usize, access: Access) -> Listed {
-        let held = Held { by: Party::current(), locked_at: Location::caller() };
-        insert(lock, access, held);
+        if access == Access::Exclusive {
+            insert(lock, Held { by: Party::current(), locked_at: Location::caller() });
+        }
         Listed { lock, access }
     }
 
     /// Takes it out until what this gives is dropped.
     pub(super) fn suspend(&self) -> Suspended<'_> {
-        Suspended { listed: self, held: remove(self.lock, &Party::current()) }
+        let held = (self.access == Access::Exclusive).then(|| remove(self.lock, &Party::current()));
+        Suspended { listed: self, held: held.flatten() }
     }
 }
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        remove(self.lock, &Party::current());
+        if self.access == Access::Exclusive {
+            remove(self.lock, &Party::current());
+        }
     }
 }
 
@@ -84,7 +88,7 @@ pub(super) struct Suspended<'a> {
 impl Drop for Suspended<'_> {
     fn drop(&mut self) {
         if let Some(held) = self.held.take() {
-            insert(self.listed.lock, self.listed.access, held);
+            insert(self.listed.lock, held);
         }
     }
 }

@@ -237,9 +237,9 @@ fn a_name_of_its_own_and_a_group_of_its_own() {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let group = shell(&format!("kill -INT -{}", child.id())).status().unwrap();
+        let group = shell(&format!("kill -TERM -{}", child.id())).status().unwrap();
         assert!(group.success());
-        assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGINT));
+        assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGTERM));
     });
 }
 
