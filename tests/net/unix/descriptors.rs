@@ -3,8 +3,10 @@
 use crate::descriptors::closes_on_exec;
 use crate::support::{Flag, World, everywhere};
 use pirn::os::unix::net::{UnixDatagram, UnixStream};
+use pirn::sync::Event;
 use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 /// What streams and datagrams have in common here.
 trait Sends: Send + 'static {
@@ -180,6 +182,9 @@ fn a_stream_needs_a_byte_and_a_datagram_does_not() {
 fn a_short_send_has_sent_them_all() {
     everywhere(|world| {
         let (one, two) = UnixStream::pair().unwrap();
+        // Until then nobody makes room, so that it cannot all be sent at once.
+        let sent_short = Arc::new(Event::new());
+        let tells = sent_short.clone();
         let bytes: Vec<_> = (0..3_000_000).map(|at| (at % 251) as u8).collect();
         let sender = world.spawn({
             let bytes = bytes.clone();
@@ -188,9 +193,11 @@ fn a_short_send_has_sent_them_all() {
                 writer.write_all(b"once").unwrap();
                 let sent = one.send_fds(&bytes, &[reader.as_fd()]).unwrap();
                 assert!(0 < sent && sent < bytes.len());
+                tells.set();
                 (&one).write_all(&bytes[sent..]).unwrap();
             }
         });
+        sent_short.wait();
         let mut buf = vec![0; bytes.len()];
         let mut pipes = Vec::new();
         let mut len = 0;
