@@ -387,7 +387,11 @@ fn entered<R>(limit: Limit<'_>, shield: bool, f: impl FnOnce(&ScopeFrame) -> R) 
 pub(crate) fn within<R>(limit: Limit<'_>, f: impl FnOnce() -> R) -> Result<R, Over> {
     let before = crate::coroutine::was_cancelled();
     entered(limit, false, |frame| match catch_unwind(AssertUnwindSafe(f)) {
-        Ok(value) => Ok(value),
+        Ok(value) => {
+            // It may have been over, and `f` has caught that.
+            crate::coroutine::set_unwound(before);
+            Ok(value)
+        }
         Err(payload) => match payload.downcast_ref::<ScopeOver>() {
             Some(&ScopeOver(id)) if id == frame.id => {
                 crate::coroutine::set_unwound(before);

@@ -358,7 +358,7 @@ impl<T: Send + 'static, E: Send + 'static, K: Kind<T, E>> Group<T, E, K> {
             drop(state);
             cancel.cancel();
         } else if !cancel.is_finished() {
-            // Of one that ends just now, the entry stays until the group ends.
+            // Of one that ends just now, the entry stays until its end is asked for.
             state.running.insert(number, cancel);
         }
         Ok(())
@@ -400,6 +400,8 @@ impl<T: Send + 'static, E: Send + 'static, K: Kind<T, E>> Group<T, E, K> {
         let mut state = self.shared.lock();
         loop {
             if let Some((number, outcome)) = state.outcomes.pop_front() {
+                // Entered late, if it ended while it was being spawned.
+                state.running.remove(&number);
                 drop(state);
                 self.settle(number);
                 match outcome {

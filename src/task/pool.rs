@@ -4,6 +4,7 @@ use crate::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::task::handles::AsCompleted;
 use crate::thread::{self, JoinHandle};
 use std::fmt;
+use std::iter::{Fuse, Peekable};
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
@@ -123,8 +124,8 @@ impl Pool {
     }
 
     /// Calls `f` with each of the items, as many at a time as there are places, and yields what comes
-    /// of them as it comes. Items are taken as places become free while somebody asks for the next
-    /// result.
+    /// of them as it comes. Items are taken while somebody asks for the next result, one more than there
+    /// are places.
     ///
     /// Dropping the iterator cancels the calls that run, and waits for them.
     ///
@@ -144,7 +145,7 @@ impl Pool {
     {
         ImapUnordered {
             pool: self.clone(),
-            items: items.into_iter().fuse(),
+            items: items.into_iter().fuse().peekable(),
             f: Arc::new(f),
             next: 0,
             running: AsCompleted::new(),
@@ -173,9 +174,9 @@ impl fmt::Debug for Pool {
 }
 
 /// The results of calls as they come; of [`Pool::imap_unordered`].
-pub struct ImapUnordered<I, F, T> {
+pub struct ImapUnordered<I: Iterator, F, T> {
     pool: Pool,
-    items: std::iter::Fuse<I>,
+    items: Peekable<Fuse<I>>,
     f: Arc<F>,
     next: usize,
     running: AsCompleted<T>,
@@ -191,8 +192,7 @@ where
     /// The next result, with the number of its item.
     fn next_numbered(&mut self) -> Option<(usize, T)> {
         // Results that nobody has asked for take up a place, too.
-        while self.running.len() < self.pool.size {
-            // A place is taken before an item is: one that comes late blocks nobody else's.
+        while self.running.len() < self.pool.size && self.items.peek().is_some() {
             let slots = &self.pool.slots;
             let slot = if self.running.len() == 0 {
                 // Others may use the pool as well.
@@ -217,7 +217,7 @@ where
     }
 }
 
-impl<I, F, T> ImapUnordered<I, F, T> {
+impl<I: Iterator, F, T> ImapUnordered<I, F, T> {
     /// Cancels what runs, and waits for it.
     fn end(&mut self) {
         let running: Vec<_> = self.running.take_waiting().collect();
@@ -241,13 +241,13 @@ where
     }
 }
 
-impl<I, F, T> Drop for ImapUnordered<I, F, T> {
+impl<I: Iterator, F, T> Drop for ImapUnordered<I, F, T> {
     fn drop(&mut self) {
         self.end();
     }
 }
 
-impl<I, F, T> fmt::Debug for ImapUnordered<I, F, T> {
+impl<I: Iterator, F, T> fmt::Debug for ImapUnordered<I, F, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ImapUnordered")
             .field("pool", &self.pool)

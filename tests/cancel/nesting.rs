@@ -296,3 +296,18 @@ fn a_long_line_of_children_goes_without_recursion() {
     assert_eq!(leaf.cause().unwrap().to_string(), "enough");
     drop(leaf);
 }
+
+/// Whoever has caught a timeout's unwinding and left the timeout is like anybody else: his panics poison.
+#[test]
+fn what_was_swallowed_in_a_scope_ends_with_it() {
+    runtime(1).run(|| {
+        let swallowed = timeout(SHORT, || catch_unwind(|| thread::sleep(LONG)).is_err());
+        assert_eq!(swallowed, Ok(true));
+        let mutex = pirn::sync::Mutex::new(());
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            let _guard = mutex.lock();
+            std::panic::resume_unwind(Box::new(()));
+        }));
+        assert!(panicked.is_err() && mutex.is_poisoned());
+    });
+}

@@ -125,7 +125,22 @@ fn an_endless_iterator_is_taken_from_as_needed() {
         let items = std::iter::from_fn(move || Some(counter.fetch_add(1, Ordering::SeqCst)));
         let sum: usize = imap_unordered(2, items, |n| n).take(10).sum();
         assert!(sum >= 45);
-        assert!(taken.load(Ordering::SeqCst) <= 12);
+        assert!(taken.load(Ordering::SeqCst) <= 13);
+    });
+}
+
+/// There is nothing left to be done, so there is nothing to wait for.
+#[test]
+fn an_end_needs_no_place() {
+    everywhere(|| {
+        let pool = Pool::new(1);
+        let mut results = pool.imap_unordered([1], |n| n);
+        assert_eq!(results.next(), Some(1));
+        let parked = pool.spawn(thread::park);
+        assert_eq!(results.next(), None);
+        assert_eq!(pool.map([(); 0], |()| ()), []);
+        parked.thread().unpark();
+        parked.join().unwrap();
     });
 }
 
