@@ -3,4 +3,6 @@
 pub(crate) mod wait_list;
 
 #[cfg(not(loom))]
+pub(crate) mod json;
+#[cfg(not(loom))]
 pub(crate) mod rng;
