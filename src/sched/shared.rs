@@ -142,6 +142,8 @@ pub(crate) struct Shared {
     pub(crate) generation: CachePadded<AtomicUsize>,
     /// Counters of processors that are gone.
     pub(crate) retired: Mutex<Retired>,
+    /// What those had spawned more than finished, for debuggers, which see through no lock.
+    pub(crate) retired_live: AtomicU64,
     machines: Mutex<Vec<thread::JoinHandle<()>>>,
     pub(crate) sysmon: Sysmon,
     /// Cancels everything and refuses new work from outside.
@@ -182,6 +184,7 @@ impl Shared {
             processors: RwLock::new(Arc::new([])),
             generation: CachePadded::default(),
             retired: Mutex::default(),
+            retired_live: AtomicU64::new(0),
             machines: Mutex::default(),
             sysmon: Sysmon::new(),
             stopping: AtomicBool::new(false),
@@ -330,6 +333,12 @@ impl Shared {
             processors.iter().map(|p| p.counters.spawned.load(Ordering::Acquire)).sum();
         let outside = self.spawned_outside.load(Ordering::Acquire);
         (spawned + retired.spawned + outside).saturating_sub(ended + retired.finished)
+    }
+
+    /// After a change of what retired processors had counted.
+    pub(crate) fn note_retired(&self, retired: &Retired) {
+        let live = retired.spawned.wrapping_sub(retired.finished);
+        self.retired_live.store(live, Ordering::Relaxed);
     }
 
     /// Cancels every coroutine; the machines end when all have unwound.

@@ -44,6 +44,7 @@ impl Machine {
             let counters = &processor.counters;
             retired.spawned += counters.spawned.load(Ordering::Relaxed);
             retired.finished += counters.finished.load(Ordering::Relaxed);
+            self.shared.note_retired(&retired);
             self.shared.change_processors(|list| list.retain(|p| !Arc::ptr_eq(p, processor)));
         }
         self.close_surveys();
