@@ -83,6 +83,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "src/protocol/token.rs",
     "src/protocol/wait_word.rs",
     "src/protocol/wakeup.rs",
+    "src/sched/machine/debugger.rs",
     "src/sched/machine/ending.rs",
     "src/sched/machine/mod.rs",
     "src/sched/machine/sleeping.rs",

@@ -21,7 +21,7 @@ use crate::sched::Processor;
 use crate::stack::Class;
 use crate::timers::TimerKey;
 use std::cell::{Cell, UnsafeCell};
-use std::mem::{ManuallyDrop, MaybeUninit};
+use std::mem::{ManuallyDrop, MaybeUninit, offset_of};
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -96,6 +96,44 @@ pub(crate) struct Resident {
     pub(crate) unwound: Cell<bool>,
     /// How often it has been told that it is cancelled.
     pub(crate) deliveries: Cell<u16>,
+}
+
+/// Where a debugger finds what it shows, in bytes from the header's start.
+#[repr(C)]
+pub(crate) struct Shape {
+    size: u32,
+    park: u32,
+    home: u32,
+    link: u32,
+    lineage: u32,
+    id: u32,
+    spawned_at: u32,
+    name: u32,
+    switch: u32,
+    switch_size: u32,
+    suspender: u32,
+    reason: u32,
+    class: u32,
+    next: u32,
+}
+
+impl Shape {
+    pub(crate) const HEADER: Shape = Shape {
+        size: size_of::<Header>() as u32,
+        park: offset_of!(Header, park) as u32,
+        home: offset_of!(Header, home) as u32,
+        link: offset_of!(Header, link) as u32,
+        lineage: offset_of!(Header, lineage) as u32,
+        id: offset_of!(Header, id) as u32,
+        spawned_at: offset_of!(Header, spawned_at) as u32,
+        name: offset_of!(Header, name) as u32,
+        switch: offset_of!(Header, resident.switch) as u32,
+        switch_size: size_of::<Option<Switch>>() as u32,
+        suspender: offset_of!(Header, resident.suspender) as u32,
+        reason: offset_of!(Header, resident.reason) as u32,
+        class: offset_of!(Header, resident.class) as u32,
+        next: offset_of!(Header, resident.next) as u32,
+    };
 }
 
 /// Two things of few bits each, so that neither makes the header longer.

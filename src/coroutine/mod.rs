@@ -31,7 +31,7 @@ pub(crate) use execution::{
     abort_on_unwind, contained, describe, entry, is_cancellation, set_unwound, suspend,
     unwind_cancelled, unwind_exited, unwind_if_cancelled, was_cancelled, with_locals,
 };
-pub(crate) use header::{Coroutine, Header, Joiner, Resident, Seed};
+pub(crate) use header::{Coroutine, Header, Joiner, Resident, Seed, Shape};
 pub(crate) use locals::{Local, LocalId};
 pub(crate) use scope::{Failure, ScopeCount};
 pub(crate) use switch::{Resumed, Switch};

@@ -4,7 +4,11 @@ use std::fmt;
 use std::os::fd::RawFd;
 
 /// Each place that waits has its own.
+///
+/// Debuggers read it, so its layout is fixed: a word for the variant, in the order of
+/// [`WaitReason::ALL`], and one for what it holds. It is what the compiler would choose, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
 pub(crate) enum WaitReason {
     /// It does not wait.
     None,
@@ -62,7 +66,7 @@ impl Readiness {
     const ALL: [Readiness; 4] =
         [Readiness::Read, Readiness::Write, Readiness::Accept, Readiness::Connect];
 
-    fn name(self) -> &'static str {
+    const fn name(self) -> &'static str {
         match self {
             Readiness::Read => "read",
             Readiness::Write => "write",
@@ -77,7 +81,7 @@ impl DescriptorWait {
         WaitReason::Descriptor(DescriptorWait((fd as usize) << 2 | readiness as usize))
     }
 
-    pub(crate) fn readiness(self) -> Readiness {
+    pub(crate) const fn readiness(self) -> Readiness {
         Readiness::ALL[self.0 & 3]
     }
 
@@ -87,6 +91,48 @@ impl DescriptorWait {
 }
 
 impl WaitReason {
+    /// One of each kind, in order.
+    pub(crate) const ALL: [WaitReason; 30] = {
+        use WaitReason::*;
+        [
+            None,
+            Park,
+            Sleep,
+            Future,
+            Join,
+            Scope,
+            Read,
+            Write,
+            Accept,
+            Connect,
+            Descriptor(DescriptorWait(0)),
+            Lookup,
+            Process,
+            Signal,
+            Blocking,
+            File,
+            Dump,
+            Clock,
+            Select(0),
+            Send(0),
+            Receive(0),
+            Mutex(0),
+            RwLockRead(0),
+            RwLockWrite(0),
+            Condvar(0),
+            Once(0),
+            Barrier(0),
+            Semaphore(0),
+            Event(0),
+            Notify(0),
+        ]
+    };
+
+    /// What kind of a wait it is.
+    pub(crate) const fn kind(self) -> &'static str {
+        self.parts().0
+    }
+
     /// The same wait, with the descriptor it is about, if it is about one.
     #[inline]
     pub(crate) fn of_descriptor(self, fd: RawFd) -> WaitReason {
@@ -114,7 +160,7 @@ impl WaitReason {
     }
 
     /// What is waited for, and the address of the object if it has one.
-    fn parts(self) -> (&'static str, Option<usize>) {
+    const fn parts(self) -> (&'static str, Option<usize>) {
         match self {
             WaitReason::None => ("running", None),
             WaitReason::Park => ("park", None),

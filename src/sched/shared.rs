@@ -143,6 +143,8 @@ pub(crate) struct Shared {
     pub(crate) generation: CachePadded<AtomicUsize>,
     /// What processors had counted that are gone. They leave the list under this lock.
     pub(crate) retired: Mutex<Retired>,
+    /// What those had spawned more than finished, for debuggers, which see through no lock.
+    pub(crate) retired_live: AtomicU64,
     machines: Mutex<Vec<thread::JoinHandle<()>>>,
     pub(crate) sysmon: Sysmon,
     /// Cancels everything and refuses new work from outside.
@@ -176,6 +178,7 @@ impl Shared {
             processors: RwLock::new(Arc::new([])),
             generation: CachePadded::default(),
             retired: Mutex::default(),
+            retired_live: AtomicU64::new(0),
             machines: Mutex::default(),
             sysmon: Sysmon::new(),
             stopping: AtomicBool::new(false),
@@ -335,6 +338,13 @@ impl Shared {
         let outside = self.spawned_outside.load(Ordering::Acquire);
         let gone = retired.counters;
         (spawned + gone.spawned + outside).saturating_sub(ended + gone.finished)
+    }
+
+    /// After a change of what retired processors had counted.
+    pub(crate) fn note_retired(&self, retired: &Retired) {
+        let counters = &retired.counters;
+        let live = counters.spawned.wrapping_sub(counters.finished);
+        self.retired_live.store(live, Ordering::Relaxed);
     }
 
     /// Cancels every coroutine; the machines end when all have unwound.

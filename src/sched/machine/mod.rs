@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "switches to coroutines and owns their resident part")]
 
+mod debugger;
 mod ending;
 mod finding;
 mod placing;
@@ -104,7 +105,9 @@ pub(super) fn run(shared: Arc<Shared>, processor: Arc<Processor>, runq: Worker<C
         processor,
     };
     tls::set_current(&raw const machine);
-    machine.processor.watch.thread.get_or_init(ThreadState::of_current);
+    let thread = machine.processor.watch.thread.get_or_init(ThreadState::of_current);
+    let entry = debugger::Entry::new(&machine, thread.id());
+    let _findable = entry.link();
     machine.processor.set_activity(Activity::Running);
     while let Some(coroutine) = machine.find_runnable() {
         if machine.searching.get() {
