@@ -104,6 +104,8 @@ pub mod time;
 mod timers;
 #[cfg(all(feature = "tokio", not(loom)))]
 pub mod tokio;
+#[cfg(all(feature = "tracing", not(loom)))]
+pub mod tracing;
 mod util;
 
 #[cfg(not(loom))]

@@ -9,6 +9,7 @@
 use crate::coroutine::execution;
 use crate::coroutine::locals::Locals;
 use crate::coroutine::scope::{Failure, ScopeCount};
+use crate::coroutine::spans::Spans;
 use crate::coroutine::switch::{Suspender, Switch};
 #[cfg(debug_assertions)]
 use crate::park::HeldGuards;
@@ -92,6 +93,8 @@ pub(crate) struct Resident {
     pub(crate) held: HeldGuards,
     /// The values of its `coroutine_local!`s, if it has any.
     pub(crate) locals: Cell<Option<Box<Locals>>>,
+    /// The spans that it has entered.
+    pub(crate) spans: Spans,
     /// A cancellation has begun to unwind it.
     pub(crate) unwound: Cell<bool>,
     /// How often it has been told that it is cancelled.
@@ -196,6 +199,7 @@ pub(crate) struct Seed {
     pub(crate) class: Class,
     pub(crate) local: bool,
     pub(crate) migrating: bool,
+    pub(crate) spans: Spans,
     /// The coroutine that spawns it; 0 for a plain thread.
     pub(crate) parent: u64,
     /// The time, as [`Header::since`] has it.
@@ -235,7 +239,8 @@ impl<T, F: FnOnce() -> T> Frame<F, T> {
         // SAFETY: as above; what the stage held has been moved out.
         unsafe { stage.write(Stage::Result(result)) };
         // SAFETY: the coroutine runs, on its home.
-        if unsafe { frame.header.resident() }.has_locals() {
+        let resident = unsafe { frame.header.resident() };
+        if resident.has_locals() || resident.spans.are_used() {
             execution::end_locals(&frame.header, || {
                 // SAFETY: completion has not been published, and no handle is left to look.
                 drop(std::mem::replace(unsafe { &mut *stage }, Stage::Empty));
@@ -307,6 +312,7 @@ impl Coroutine {
                 #[cfg(debug_assertions)]
                 held: HeldGuards::new(),
                 locals: Cell::new(None),
+                spans: seed.spans,
                 unwound: Cell::new(false),
                 deliveries: Cell::new(0),
             },
