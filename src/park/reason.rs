@@ -113,6 +113,11 @@ impl WaitReason {
         }
     }
 
+    /// What is waited for, of whatever object.
+    pub(crate) fn kind(self) -> &'static str {
+        self.parts().0
+    }
+
     /// What is waited for, and the address of the object if it has one.
     fn parts(self) -> (&'static str, Option<usize>) {
         match self {

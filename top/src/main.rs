@@ -1,0 +1,3 @@
+//! What the coroutines of a running program do, in a terminal.
+
+fn main() {}
