@@ -52,6 +52,7 @@ struct State {
     closed: bool,
     handles: Vec<JoinHandle<()>>,
     started: u64,
+    in_place: u64,
     peak: usize,
 }
 
@@ -62,6 +63,8 @@ pub(crate) struct PoolStats {
     pub(crate) idle: usize,
     pub(crate) queued: usize,
     pub(crate) jobs: u64,
+    /// Jobs that whoever had them did, since there was no thread to be had.
+    pub(crate) in_place: u64,
     pub(crate) peak_threads: usize,
 }
 
@@ -76,6 +79,7 @@ impl BlockingPool {
         let pool = &self.shared;
         let mut state = pool.lock();
         if state.closed {
+            state.in_place += 1;
             return Err(job.work);
         }
         state.started += 1;
@@ -109,6 +113,7 @@ impl BlockingPool {
                     return Ok(());
                 }
                 state.started -= 1;
+                state.in_place += 1;
                 let job = state.jobs.pop_back().expect("pushed above");
                 state.lookups -= usize::from(job.is_lookup);
                 Err(job.work)
@@ -167,6 +172,7 @@ impl BlockingPool {
             idle: state.idle,
             queued: state.jobs.len() + state.held_back.len(),
             jobs: state.started,
+            in_place: state.in_place,
             peak_threads: state.peak,
         }
     }

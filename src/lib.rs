@@ -120,8 +120,9 @@ mod exports {
     pub use crate::park::{HeldGuard, SwallowedCancel};
     pub use crate::runtime::{
         Builder, GuardKind, Metrics, Runtime, ShutdownTimeout, StackClassMetrics, WorkerMetrics,
+        WorkerState,
     };
-    pub use crate::sched::{OnDeadlock, Stall};
+    pub use crate::sched::{OnDeadlock, Stall, WorkerCounters};
     pub use crate::thread::{Cancelled, spawn};
     #[cfg(feature = "macros")]
     pub use pirn_macros::{main, test};

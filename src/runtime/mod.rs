@@ -7,7 +7,7 @@ mod metrics;
 
 pub use builder::Builder;
 pub(crate) use default::{some_driver, with_current_or_default};
-pub use metrics::{GuardKind, Metrics, StackClassMetrics, WorkerMetrics};
+pub use metrics::{GuardKind, Metrics, StackClassMetrics, WorkerMetrics, WorkerState};
 
 use crate::dump::{self, Dump};
 use crate::inspect::Inspector;

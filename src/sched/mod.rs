@@ -1,6 +1,7 @@
 #![doc = include_str!("../../docs/scheduler.md")]
 #![expect(unsafe_code, reason = "reaches the machine through a thread-local pointer")]
 
+mod counters;
 mod machine;
 mod migrants;
 mod processor;
@@ -15,6 +16,7 @@ mod tests;
 mod thread_state;
 mod tls;
 
+pub use counters::WorkerCounters;
 pub(crate) use machine::fresh_id;
 pub(crate) use processor::{Activity, Processor};
 pub(crate) use shared::{Config, Driver, OnHeldGuard, OnStall, OnSwallowedCancel, Shared};
@@ -26,6 +28,7 @@ use crate::park::{Home, Outcome, Pokable};
 use crate::protocol::status::Asked;
 use crate::stack::Class;
 use machine::Machine;
+use processor::bump;
 use std::io;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -104,6 +107,8 @@ pub(crate) unsafe fn ready(coroutine: Coroutine, outcome: Outcome) {
     with_machine(|machine| {
         if ptr::eq(&raw const *machine.processor, home) {
             coroutine.take().into_iter().for_each(|coroutine| machine.ready(coroutine));
+        } else {
+            bump(&machine.processor.counters.wakes_sent);
         }
     });
     let Some(coroutine) = coroutine else { return };
@@ -114,6 +119,7 @@ pub(crate) unsafe fn ready(coroutine: Coroutine, outcome: Outcome) {
     home.inbox.push(coroutine);
     if home.sleep.wake() {
         home.driver.interrupt();
+        with_machine(|machine| bump(&machine.processor.counters.wakes_signalled));
     }
     home.pins.fetch_sub(1, Ordering::Release);
 }

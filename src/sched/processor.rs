@@ -5,6 +5,7 @@
 use crate::coroutine::{Coroutine, Header};
 use crate::protocol::inbox::Inbox;
 use crate::protocol::sleep::Sleep;
+use crate::sched::counters::Counters;
 use crate::sched::shared::Driver;
 use crate::sched::survey::Surveys;
 use crate::sched::thread_state::ThreadState;
@@ -80,24 +81,6 @@ pub(crate) struct Watch {
     pub(crate) surveys: Surveys,
     /// Set by sysmon: the machine is to give back what it keeps at hand, since nothing is going on.
     pub(crate) settle: AtomicBool,
-}
-
-/// Written by the machine alone.
-#[derive(Default)]
-pub(crate) struct Counters {
-    pub(crate) spawned: AtomicU64,
-    pub(crate) finished: AtomicU64,
-    /// Started here and not ended.
-    pub(crate) residents: AtomicUsize,
-    /// Those of them that do not wait in `join`: what counts when a start is placed.
-    pub(crate) burden: AtomicUsize,
-    pub(crate) steals: AtomicU64,
-    pub(crate) pushed: AtomicU64,
-    pub(crate) polls: AtomicU64,
-    pub(crate) events: AtomicU64,
-    pub(crate) sleeps: AtomicU64,
-    pub(crate) inbox_wakes: AtomicU64,
-    pub(crate) timers: AtomicUsize,
 }
 
 /// Adds to a counter that only its machine writes: no locked instruction.

@@ -6,6 +6,7 @@ use crate::park::{HeldGuard, SwallowedCancel};
 use crate::primitive::prepare_fences;
 use crate::protocol::idle::Idle;
 use crate::protocol::sleep::Picked;
+use crate::sched::counters::Retired;
 use crate::sched::migrants::Migrants;
 use crate::sched::processor::Processor;
 use crate::sched::sysmon::Sysmon;
@@ -140,7 +141,7 @@ pub(crate) struct Shared {
     processors: RwLock<Arc<[Arc<Processor>]>>,
     /// Changes with the list of processors.
     pub(crate) generation: CachePadded<AtomicUsize>,
-    /// Counters of processors that are gone.
+    /// What processors had counted that are gone. They leave the list under this lock.
     pub(crate) retired: Mutex<Retired>,
     machines: Mutex<Vec<thread::JoinHandle<()>>>,
     pub(crate) sysmon: Sysmon,
@@ -151,13 +152,6 @@ pub(crate) struct Shared {
     /// The moment that timers count from.
     pub(crate) epoch: Instant,
     pub(crate) next_processor: AtomicUsize,
-}
-
-/// What retired processors had counted.
-#[derive(Default, Debug, Clone, Copy)]
-pub(crate) struct Retired {
-    pub(crate) spawned: u64,
-    pub(crate) finished: u64,
 }
 
 /// The stamp of a moment in nanoseconds.
@@ -236,6 +230,16 @@ impl Shared {
 
     pub(crate) fn processors(&self) -> Arc<[Arc<Processor>]> {
         self.processors.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Looks at the processors and at what those had counted that are gone. None goes meanwhile, nor
+    /// ends its thread.
+    pub(crate) fn with_processors<R>(
+        &self,
+        look: impl FnOnce(&[Arc<Processor>], &Retired) -> R,
+    ) -> R {
+        let retired = self.retired.lock().unwrap_or_else(PoisonError::into_inner);
+        look(&self.processors(), &retired)
     }
 
     pub(crate) fn change_processors(&self, change: impl FnOnce(&mut Vec<Arc<Processor>>)) {
@@ -329,7 +333,8 @@ impl Shared {
         let spawned: u64 =
             processors.iter().map(|p| p.counters.spawned.load(Ordering::Acquire)).sum();
         let outside = self.spawned_outside.load(Ordering::Acquire);
-        (spawned + retired.spawned + outside).saturating_sub(ended + retired.finished)
+        let gone = retired.counters;
+        (spawned + gone.spawned + outside).saturating_sub(ended + gone.finished)
     }
 
     /// Cancels every coroutine; the machines end when all have unwound.

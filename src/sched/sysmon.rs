@@ -17,7 +17,7 @@ use crate::sched::shared::{Shared, Stall, clock};
 use crate::stack::{self, Trim};
 use std::collections::HashMap;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -49,6 +49,12 @@ pub(crate) struct Sysmon {
     asleep: AtomicBool,
     /// Regular workers that are stuck.
     stuck: AtomicUsize,
+    /// Written by the watch alone, as what follows.
+    pub(crate) surplus_started: AtomicU64,
+    /// Events that it got from the pollers of stuck machines.
+    pub(crate) events: AtomicU64,
+    /// Reports of stalls.
+    pub(crate) stalls: AtomicU64,
     lock: Mutex<()>,
     changed: Condvar,
 }
@@ -58,6 +64,9 @@ impl Sysmon {
         Sysmon {
             asleep: AtomicBool::new(false),
             stuck: AtomicUsize::new(0),
+            surplus_started: AtomicU64::new(0),
+            events: AtomicU64::new(0),
+            stalls: AtomicU64::new(0),
             lock: Mutex::new(()),
             changed: Condvar::new(),
         }
@@ -270,7 +279,9 @@ impl Watcher {
             }
             stuck_workers += usize::from(!processor.surplus);
             // Its descriptors may be waited for by coroutines that live elsewhere.
-            retaken |= processor.driver.poll(Some(Duration::ZERO)) > 0;
+            let events = processor.driver.poll(Some(Duration::ZERO));
+            self.shared.sysmon.events.fetch_add(events as u64, Ordering::Relaxed);
+            retaken |= events > 0;
             retaken |= self.shared.migrants.fire(self.shared.now());
             self.report(processor, stuck_for);
         }
@@ -339,7 +350,10 @@ impl Watcher {
         }
         if able < config.workers && processors < config.workers + config.max_surplus {
             // Failing is no error: the work waits, and the next look tries again.
-            return self.shared.start_machine(true).is_ok();
+            let started = self.shared.start_machine(true).is_ok();
+            let counter = &self.shared.sysmon.surplus_started;
+            counter.fetch_add(u64::from(started), Ordering::Relaxed);
+            return started;
         }
         false
     }
@@ -364,6 +378,7 @@ impl Watcher {
             block_in_place: processor.activity() == Activity::BlockInPlace,
         };
         if watch.schedules.load(Ordering::Relaxed) == seen.schedules {
+            self.shared.sysmon.stalls.fetch_add(1, Ordering::Relaxed);
             // The watch goes on, whatever its user's code does.
             contained(|| on_stall(&stall));
         }

@@ -54,7 +54,7 @@ pub(crate) enum Class {
 }
 
 impl Class {
-    pub(super) const COUNT: usize = 5;
+    pub(crate) const COUNT: usize = 5;
     pub(crate) const ALL: [Class; Class::COUNT] =
         [Class::K32, Class::K64, Class::K256, Class::M1, Class::M8];
     pub(super) const LARGEST: Class = Class::M8;

@@ -37,6 +37,8 @@ pub(super) struct Books {
     pub(super) reserved: usize,
     pub(super) free: usize,
     pub(super) warm: usize,
+    /// How often a cache had to come for more.
+    pub(super) refills: u64,
     /// The least that `free` and `warm` were since `trim` last looked: what nobody needed. Never more
     /// than they are.
     pub(super) low_free: usize,
@@ -104,9 +106,10 @@ impl Pool {
         self.stirred.store(true, Ordering::Relaxed);
     }
 
-    /// Takes up to `count` free slots, warm ones first.
+    /// Takes up to `count` free slots for a cache, warm ones first.
     pub(super) fn take(&self, count: usize, mut into: impl FnMut(Slot)) {
         let mut books = self.books();
+        books.refills += 1;
         for _ in 0..count {
             match books.take() {
                 Some(slot) => into(slot),
@@ -175,6 +178,7 @@ impl Books {
             reserved: 0,
             free: 0,
             warm: 0,
+            refills: 0,
             low_free: 0,
             low_warm: 0,
             first_free: 0,

@@ -28,6 +28,8 @@ pub(crate) struct ClassStats {
     pub(crate) free: usize,
     /// Those in the shared pool that have memory.
     pub(crate) warm: usize,
+    /// How often a cache had none left and came to the shared pool.
+    pub(crate) refills: u64,
 }
 
 impl StackStats {
@@ -54,6 +56,7 @@ impl Pool {
             out: books.carved - books.free,
             free: books.free,
             warm: books.warm,
+            refills: books.refills,
         }
     }
 }

@@ -41,9 +41,7 @@ impl Machine {
         debug_assert_eq!(self.resident_count.get(), 0);
         {
             let mut retired = self.shared.retired.lock().unwrap_or_else(PoisonError::into_inner);
-            let counters = &processor.counters;
-            retired.spawned += counters.spawned.load(Ordering::Relaxed);
-            retired.finished += counters.finished.load(Ordering::Relaxed);
+            retired.add(processor, || self.shared.now());
             self.shared.change_processors(|list| list.retain(|p| !Arc::ptr_eq(p, processor)));
         }
         self.close_surveys();

@@ -137,7 +137,7 @@ impl Machine {
         }
         for coroutine in self.processor.inbox.take_all() {
             self.ready.push(coroutine);
-            bump(&self.processor.counters.inbox_wakes);
+            bump(&self.processor.counters.wakes_received);
         }
         true
     }
@@ -206,12 +206,16 @@ impl Machine {
         if Arc::ptr_eq(victim, &self.processor) {
             return None;
         }
-        repeat(|| victim.stealer.steal_batch_and_pop(&self.runq))
+        let found = repeat(|| victim.stealer.steal_batch_and_pop(&self.runq))
             // What was sent there is to live there, unless its machine cannot take it.
             .or_else(|| if victim.is_stuck() { repeat(|| victim.starts.steal()) } else { None })
             // A victim that is about to run its latest spawn itself does so sooner and with a
             // warm cache; in the last round it has had the time.
-            .or_else(|| if latest_too { victim.take_next_start() } else { None })
+            .or_else(|| if latest_too { victim.take_next_start() } else { None });
+        if found.is_some() && victim.is_stuck() {
+            bump(&self.processor.counters.taken_over);
+        }
+        found
     }
 
     /// A searcher has found something, wherever, or leaves. If it was the last to search, there may

@@ -154,6 +154,7 @@ impl Machine {
             }
             match resumed {
                 Resumed::Suspended(word) if word.is_null() => {
+                    bump(&self.processor.counters.yields);
                     // SAFETY: takes back the reference given up above.
                     let coroutine = unsafe { Coroutine::from_raw(header) };
                     if resident.is_migrating() {
@@ -257,6 +258,7 @@ impl Machine {
         // SAFETY: as above.
         let resident = unsafe { shared_part.resident() };
         let stack = self.cache.borrow_mut().take(resident.class, header.as_ptr().cast());
+        bump(&self.processor.counters.taken[resident.class as usize]);
         let switch = Switch::new(stack, move |suspender| {
             // SAFETY: this is the coroutine's first run, on its own stack, and the machine that
             // runs it holds the scheduler's reference.
@@ -399,6 +401,7 @@ impl Machine {
     /// Queues a resident whose wait the caller has claimed.
     #[inline]
     pub(super) fn ready(&self, coroutine: Coroutine) {
+        bump(&self.processor.counters.wakes_local);
         if self.current.get().is_some() {
             // What a coroutine wakes runs next: its data is warm, and often it is waited for.
             if let Some(before) = self.next_ready.replace(Some(coroutine)) {

@@ -7,6 +7,7 @@ use crate::coroutine::{Coroutine, Header};
 use crate::park::Outcome;
 use crate::protocol::sleep::Wakeup;
 use crate::sched::processor::{Activity, Processor, bump};
+use crate::sched::shared::clock;
 use crate::timers::Timers;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -30,12 +31,16 @@ impl Machine {
             }
             let next = self.timers.borrow().next().unwrap_or(u64::MAX);
             let next = next.min(self.shared.migrants.next_timer());
-            let timeout = (next != u64::MAX)
-                .then(|| Duration::from_nanos(next.saturating_sub(self.shared.now())));
+            let now = self.shared.now();
+            let timeout =
+                (next != u64::MAX).then(|| Duration::from_nanos(next.saturating_sub(now)));
             processor.set_activity(Activity::Idle);
             bump(&processor.counters.sleeps);
+            processor.counters.slept.begin(now);
             self.poll(timeout);
-            processor.watch.set_clock(self.shared.clock());
+            let now = self.shared.now();
+            processor.counters.slept.end(now);
+            processor.watch.set_clock(clock(now));
             processor.set_activity(Activity::Running);
             if processor.watch.settle.swap(false, Ordering::Relaxed) {
                 self.settle();
@@ -81,8 +86,12 @@ impl Machine {
     pub(super) fn poll(&self, timeout: Option<Duration>) {
         bump(&self.processor.counters.polls);
         let events = self.processor.driver.poll(timeout) as u64;
-        let counter = &self.processor.counters.events;
-        counter.store(counter.load(Ordering::Relaxed) + events, Ordering::Relaxed);
+        let counters = &self.processor.counters;
+        let sum = counters.events.load(Ordering::Relaxed) + events;
+        counters.events.store(sum, Ordering::Relaxed);
+        if events > counters.most_events.load(Ordering::Relaxed) {
+            counters.most_events.store(events, Ordering::Relaxed);
+        }
     }
 
     /// Makes sure that a timer fires for this coroutine at `deadline` or before.
@@ -102,6 +111,7 @@ impl Machine {
             timers.cancel(key);
         }
         resident.set_timer(timers.insert(deadline, header), deadline);
+        bump(&self.processor.counters.timers_set);
         self.processor.counters.timers.store(timers.len(), Ordering::Relaxed);
     }
 
@@ -123,12 +133,14 @@ impl Machine {
             if deadline > now {
                 if deadline != u64::MAX {
                     resident.set_timer(timers.insert(deadline, header), deadline);
+                    bump(&self.processor.counters.timers_set);
                 }
             } else if shared_part.park.claim_current() {
                 // SAFETY: the claim has made the scheduler's reference this machine's.
                 let coroutine = unsafe { Coroutine::from_raw(header) };
                 resident.outcome.set(Outcome::TimedOut);
                 self.ready.push(coroutine);
+                bump(&self.processor.counters.timers_fired);
                 fired = true;
             }
         }

@@ -187,7 +187,8 @@ fn a_datagram_that_waits_lets_its_worker_rest() {
         assert!(fill(|| other.send_to(b"full", &place)) > 0);
         sender.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
         let runtime = runtime(1);
-        let schedules = || runtime.metrics().workers.iter().map(|it| it.schedules).sum::<u64>();
+        let schedules =
+            || runtime.metrics().workers.iter().map(|it| it.counters.schedules).sum::<u64>();
         let before = schedules();
         let sent = runtime.run(|| sender.send_to(b"x", &place));
         assert_eq!(sent.unwrap_err().kind(), ErrorKind::WouldBlock);

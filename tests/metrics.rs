@@ -1,0 +1,418 @@
+//! What metrics say of programs whose counts are known.
+
+use pirn::{Builder, Metrics, Runtime, StackClassMetrics, WorkerCounters, WorkerState};
+use std::io::{Read, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+/// Long enough for any machine: a test that gets there has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn runtime(workers: usize) -> Runtime {
+    Builder::new().workers(workers).build().unwrap()
+}
+
+/// Looks until what is to come has come.
+fn until(runtime: &Runtime, holds: impl Fn(&Metrics) -> bool) -> Metrics {
+    let begun = Instant::now();
+    loop {
+        let metrics = runtime.metrics();
+        if holds(&metrics) {
+            return metrics;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{metrics:#?}");
+        std::thread::yield_now();
+    }
+}
+
+/// When nothing is left to run and every worker sleeps: then all counts are exact.
+fn at_rest(runtime: &Runtime) -> Metrics {
+    until(runtime, |metrics| {
+        let workers = &metrics.workers;
+        metrics.live == 0 && workers.iter().all(|worker| worker.state == WorkerState::Asleep)
+    })
+}
+
+/// What holds of any program at rest.
+fn check_sums(metrics: &Metrics) {
+    let total = metrics.total();
+    assert_eq!(total.spawned, total.finished, "{metrics:#?}");
+    // Nobody waits any more, so each park was ended.
+    assert!(total.wakes_signalled <= total.wakes_sent, "{metrics:#?}");
+    assert!(total.taken_over <= total.steals, "{metrics:#?}");
+    assert!(total.sleeps <= total.polls, "{metrics:#?}");
+    assert!(total.timers_fired <= total.timers_set, "{metrics:#?}");
+    let taken: u64 = metrics.stacks.iter().map(|class| class.taken).sum();
+    assert_eq!(taken, total.finished, "{metrics:#?}");
+    for worker in &metrics.workers {
+        assert_eq!((worker.residents, worker.runnable, worker.starts), (0, 0, 0), "{worker:#?}");
+        assert_eq!((worker.ready, worker.inbox, worker.running), (0, false, None), "{worker:#?}");
+        assert!(worker.most_events <= worker.counters.events, "{worker:#?}");
+        assert!(worker.counters.slept <= metrics.uptime, "{worker:#?}");
+    }
+    assert_eq!(metrics.queued_outside, 0, "{metrics:#?}");
+    assert_eq!(metrics.blocking_threads, metrics.blocking_idle + metrics.blocking_busy);
+    assert!(metrics.blocking_threads <= metrics.blocking_peak_threads);
+}
+
+/// Each park was ended by one of these.
+fn wakes(total: &WorkerCounters) -> u64 {
+    total.wakes_local + total.wakes_received + total.timers_fired
+}
+
+#[test]
+fn spawns_and_ends_are_counted() {
+    for workers in [1, 2, 4] {
+        let runtime = runtime(workers);
+        runtime.run(|| {
+            let all: Vec<_> = (0..1000).map(|n| pirn::spawn(move || n)).collect();
+            let sum: i32 = all.into_iter().map(|one| one.join().unwrap()).sum();
+            assert_eq!(sum, 499_500);
+        });
+        let metrics = at_rest(&runtime);
+        check_sums(&metrics);
+        let total = metrics.total();
+        assert_eq!((total.spawned, total.finished), (1001, 1001));
+        assert_eq!(metrics.spawned_outside, 1);
+        assert_eq!(metrics.workers.iter().map(|it| it.counters.spawned).sum::<u64>(), 1000);
+        assert_eq!(total.yields, 0);
+        assert_eq!(total.parks(), wakes(&total), "{metrics:#?}");
+        // Whoever was spawned ran once; only the first one waited, for each at most once.
+        assert!(total.parks() <= 1000, "{metrics:#?}");
+    }
+}
+
+#[test]
+fn yields_are_counted() {
+    let runtime = runtime(1);
+    runtime.run(|| (0..500).for_each(|_| pirn::thread::yield_now()));
+    let total = at_rest(&runtime).total();
+    assert_eq!((total.yields, total.schedules, total.parks()), (500, 501, 0));
+}
+
+#[test]
+fn sleeps_fire_timers() {
+    for workers in [1, 2, 4] {
+        let runtime = runtime(workers);
+        runtime.run(|| {
+            let sleep = || (0..10).for_each(|_| pirn::thread::sleep(Duration::from_millis(1)));
+            let all: Vec<_> = (0..20).map(|_| pirn::spawn(sleep)).collect();
+            all.into_iter().for_each(|one| one.join().unwrap());
+        });
+        let metrics = at_rest(&runtime);
+        check_sums(&metrics);
+        let total = metrics.total();
+        assert_eq!((total.timers_set, total.timers_fired), (200, 200), "{metrics:#?}");
+        assert_eq!(total.parks(), wakes(&total), "{metrics:#?}");
+        assert!(metrics.workers.iter().all(|worker| worker.timers == 0));
+    }
+}
+
+#[test]
+fn a_timeout_that_is_not_needed_fires_nothing() {
+    let runtime = runtime(1);
+    let (sender, receiver) = pirn::channel::bounded(0);
+    let waiting = runtime.spawn(move || receiver.recv_timeout(PATIENCE));
+    until(&runtime, |metrics| metrics.workers[0].timers == 1);
+    runtime.run(move || sender.send(7).unwrap());
+    assert_eq!(waiting.join().unwrap(), Ok(7));
+    let metrics = at_rest(&runtime);
+    let total = metrics.total();
+    assert_eq!((total.timers_set, total.timers_fired), (1, 0), "{metrics:#?}");
+}
+
+#[test]
+fn reads_that_wait_park_once_each() {
+    const READS: u64 = 100;
+    let runtime = runtime(1);
+    let (mut near, far) = std::os::unix::net::UnixStream::pair().unwrap();
+    let mut far = pirn::os::unix::net::UnixStream::from_std(far);
+    let reading = runtime.spawn(move || {
+        for _ in 0..READS {
+            far.read_exact(&mut [0]).unwrap();
+        }
+    });
+    for parks in 1..=READS {
+        // It waits, so the next byte is one that it waits for.
+        until(&runtime, |metrics| {
+            metrics.workers[0].state == WorkerState::Asleep && metrics.total().parks() == parks
+        });
+        near.write_all(&[1]).unwrap();
+    }
+    reading.join().unwrap();
+    let metrics = at_rest(&runtime);
+    check_sums(&metrics);
+    let total = metrics.total();
+    assert_eq!((total.parks(), total.wakes_local), (READS, READS), "{metrics:#?}");
+    assert!(total.events >= READS && total.polls >= READS, "{metrics:#?}");
+    assert!(total.events_per_poll() > 0.0);
+}
+
+/// One worker wakes, another is woken.
+#[test]
+fn wakes_between_workers_are_sent_and_received() {
+    const ROUNDS: u64 = 200;
+    let [here, there] = [(); 2].map(|()| runtime(1));
+    let woken = here.spawn(|| (0..ROUNDS).for_each(|_| pirn::thread::park()));
+    let thread = woken.thread().clone();
+    let sleeper = |parks| {
+        move |metrics: &Metrics| {
+            metrics.workers[0].state == WorkerState::Asleep && metrics.total().parks() == parks
+        }
+    };
+    for round in 1..=ROUNDS {
+        until(&here, sleeper(round));
+        let thread = thread.clone();
+        there.run(move || thread.unpark());
+    }
+    woken.join().unwrap();
+    let (here, there) = (at_rest(&here).total(), at_rest(&there).total());
+    assert_eq!((here.wakes_received, here.wakes_local, here.wakes_sent), (ROUNDS, 0, 0));
+    assert_eq!((there.wakes_sent, there.wakes_local, there.wakes_received), (ROUNDS, 0, 0));
+    // It slept each time; sysmon may have ended that sleep just before.
+    assert!(there.wakes_signalled <= ROUNDS && there.wakes_signalled > 0, "{there:?}");
+}
+
+/// A plain thread has no counters; whom it wakes counts.
+#[test]
+fn wakes_by_plain_threads_are_received() {
+    let runtime = runtime(2);
+    let woken = runtime.spawn(pirn::thread::park);
+    until(&runtime, |metrics| metrics.total().parks() == 1 && metrics.live == 1);
+    woken.thread().unpark();
+    woken.join().unwrap();
+    let total = at_rest(&runtime).total();
+    assert_eq!((total.wakes_received, total.wakes_sent, total.parks()), (1, 0, 1));
+}
+
+fn default_class(metrics: &Metrics) -> &StackClassMetrics {
+    metrics.stacks.iter().find(|class| class.size == 256 * 1024).unwrap()
+}
+
+#[test]
+fn a_warm_burst_hits_the_pool() {
+    let runtime = runtime(1);
+    let burst = || {
+        runtime.run(|| {
+            for _ in 0..1000 {
+                pirn::spawn(|| ()).join().unwrap();
+            }
+        });
+        default_class(&runtime.metrics()).clone()
+    };
+    let cold = burst();
+    assert!(cold.misses > 0, "{cold:?}");
+    let warm = burst();
+    assert_eq!(warm.taken - cold.taken, 1001);
+    // In between, the worker may have given back what it had at hand, since it had nothing to do.
+    assert!(warm.misses - cold.misses <= 1, "{cold:?} {warm:?}");
+    assert!(warm.hits() - cold.hits() >= 1000, "{cold:?} {warm:?}");
+    assert!(warm.carved > 0 && warm.mapped >= warm.carved * warm.size, "{warm:?}");
+    assert!(warm.warm <= warm.free && warm.free + warm.out == warm.carved, "{warm:?}");
+    assert!(["madvise", "uffd", "mprotect"].contains(&&*runtime.metrics().guard.to_string()));
+}
+
+#[test]
+fn blocking_jobs_are_counted() {
+    let runtime = Builder::new().workers(2).max_blocking_threads(3).build().unwrap();
+    let (open, gate) = mpsc::channel::<()>();
+    let gate = Arc::new(std::sync::Mutex::new(gate));
+    let all: Vec<_> = (0..10)
+        .map(|_| {
+            let gate = gate.clone();
+            runtime.spawn(move || pirn::blocking(move || gate.lock().unwrap().recv().is_err()))
+        })
+        .collect();
+    let busy = until(&runtime, |metrics| metrics.blocking_queued == 7);
+    assert_eq!((busy.blocking_busy, busy.blocking_idle, busy.blocking_threads), (3, 0, 3));
+    drop(open);
+    assert!(all.into_iter().all(|one| one.join().unwrap()));
+    let metrics = until(&runtime, |metrics| metrics.blocking_busy == 0);
+    assert_eq!((metrics.blocking_jobs, metrics.blocking_in_place), (10, 0));
+    assert_eq!((metrics.blocking_peak_threads, metrics.blocking_queued), (3, 0));
+}
+
+/// A stuck worker, what stands in for it, and what is left when that is gone.
+#[test]
+fn what_a_stuck_worker_leaves_is_taken_over() {
+    let runtime = Builder::new()
+        .workers(1)
+        .stall_after(Duration::from_millis(1))
+        .on_stall(|_| ())
+        .build()
+        .unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let theirs = stop.clone();
+    let hog = runtime.spawn(move || {
+        let beside = pirn::spawn(|| ());
+        while !theirs.load(Ordering::Acquire) {
+            std::hint::spin_loop();
+        }
+        beside.join().unwrap();
+    });
+    let metrics = until(&runtime, |metrics| {
+        metrics.live == 1 && metrics.stalls > 0 && metrics.stuck_workers == 1
+    });
+    assert_eq!(metrics.surplus_started, 1);
+    assert_eq!(metrics.total().taken_over, 1);
+    let stuck = metrics.workers.iter().find(|worker| worker.stuck).unwrap();
+    assert!(!stuck.surplus && stuck.running.is_some(), "{metrics:#?}");
+    assert_eq!((stuck.state, stuck.residents), (WorkerState::Running, 1));
+    assert!(cfg!(not(target_os = "linux")) || stuck.counters.busy > Duration::ZERO);
+    let before = metrics.total();
+    stop.store(true, Ordering::Release);
+    hog.join().unwrap();
+    until(&runtime, |metrics| metrics.workers.len() == 1);
+    let metrics = at_rest(&runtime);
+    check_sums(&metrics);
+    // What the surplus worker did is not forgotten.
+    assert_eq!(metrics.retired.taken_over, 1);
+    assert_eq!(metrics.retired.finished, 1);
+    assert!(metrics.retired.schedules >= 1);
+    never_falls(&before, &metrics.total());
+}
+
+#[test]
+fn time_is_spent_or_slept() {
+    let runtime = runtime(1);
+    let begun = at_rest(&runtime);
+    runtime.run(|| {
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(50) {
+            std::hint::spin_loop();
+        }
+        pirn::thread::sleep(Duration::from_millis(50));
+    });
+    let ended = at_rest(&runtime);
+    let (before, after) = (begun.total(), ended.total());
+    assert!(after.slept - before.slept >= Duration::from_millis(50), "{after:?}");
+    // Both clocks tick apart.
+    let slack = Duration::from_millis(5);
+    assert!(after.slept + after.busy <= ended.uptime + slack, "{ended:#?}");
+    if cfg!(target_os = "linux") {
+        assert!(after.busy > before.busy, "{before:?} {after:?}");
+    }
+    // It sleeps on, and that counts before it ends.
+    let later = until(&runtime, |metrics| metrics.total().slept > after.slept);
+    assert!(later.uptime > ended.uptime);
+}
+
+/// Each counter, in an order of its own.
+fn counts(counters: &WorkerCounters) -> [u128; 18] {
+    let WorkerCounters { schedules, yields, spawned, finished, steals, taken_over, .. } = *counters;
+    let WorkerCounters { pushed, wakes_local, wakes_sent, wakes_signalled, .. } = *counters;
+    let WorkerCounters { wakes_received, polls, events, sleeps, .. } = *counters;
+    let WorkerCounters { timers_set, timers_fired, busy, slept, .. } = *counters;
+    let counts = [schedules, yields, spawned, finished, steals, taken_over, pushed, wakes_local];
+    let more = [wakes_sent, wakes_signalled, wakes_received, polls, events, sleeps];
+    let mut all = [0; 18];
+    let counts = counts.into_iter().chain(more).chain([timers_set, timers_fired]);
+    let values = counts.map(u128::from).chain([busy.as_nanos(), slept.as_nanos()]);
+    all.iter_mut().zip(values).for_each(|(slot, value)| *slot = value);
+    all
+}
+
+fn never_falls(before: &WorkerCounters, after: &WorkerCounters) {
+    for (before_it, after_it) in counts(before).into_iter().zip(counts(after)) {
+        assert!(before_it <= after_it, "{before:#?}\n{after:#?}");
+    }
+}
+
+#[test]
+fn no_counter_falls_under_load() {
+    for workers in [1, 2, 4] {
+        let runtime = runtime(workers);
+        let stop = Arc::new(AtomicBool::new(false));
+        let load: Vec<_> = (0..8)
+            .map(|number| {
+                let stop = stop.clone();
+                runtime.spawn(move || {
+                    while !stop.load(Ordering::Relaxed) {
+                        match number % 4 {
+                            0 => pirn::thread::yield_now(),
+                            1 => pirn::thread::sleep(Duration::from_micros(100)),
+                            2 => drop(pirn::spawn(|| ()).join()),
+                            _ => {
+                                let (sender, receiver) = pirn::channel::bounded(0);
+                                let sending = pirn::spawn(move || sender.send(1));
+                                assert_eq!(receiver.recv(), Ok(1));
+                                sending.join().unwrap().unwrap();
+                            }
+                        }
+                    }
+                })
+            })
+            .collect();
+        let mut before = runtime.metrics();
+        // Until the load has done something of each kind, and some more looks.
+        let mut looks = 0;
+        while looks < 300 {
+            let metrics = runtime.metrics();
+            never_falls(&before.total(), &metrics.total());
+            for (before, worker) in before.workers.iter().zip(&metrics.workers) {
+                assert_eq!(before.number, worker.number);
+                never_falls(&before.counters, &worker.counters);
+            }
+            for (before, class) in before.stacks.iter().zip(&metrics.stacks) {
+                assert!(before.taken <= class.taken && before.misses <= class.misses);
+            }
+            assert!(before.uptime <= metrics.uptime);
+            let total = metrics.total();
+            looks += u32::from(total.timers_fired > 10 && total.yields > 10 && total.finished > 10);
+            before = metrics;
+            std::thread::yield_now();
+        }
+        stop.store(true, Ordering::Relaxed);
+        load.into_iter().for_each(|one| one.join().unwrap());
+        let metrics = at_rest(&runtime);
+        check_sums(&metrics);
+        let total = metrics.total();
+        assert_eq!(total.schedules, total.parks() + total.yields + total.finished);
+        assert_eq!(total.parks(), wakes(&total), "{metrics:#?}");
+    }
+}
+
+#[test]
+fn all_runtimes_can_be_asked_for() {
+    let names = ["metrics-one", "metrics-two"];
+    let runtimes = names.map(|name| Builder::new().workers(1).name(name).build().unwrap());
+    let all = Metrics::of_all();
+    let ours: Vec<_> = all.iter().filter(|it| names.contains(&&*it.name)).collect();
+    assert_eq!(ours.iter().map(|metrics| &*metrics.name).collect::<Vec<_>>(), names);
+    assert!(ours.iter().all(|metrics| metrics.runtimes >= 2));
+    let own = runtimes[1].run(pirn::current_metrics).unwrap();
+    assert_eq!((own.name.as_str(), own.live), ("metrics-two", 1));
+    assert!(own.workers[0].running.is_some());
+}
+
+#[test]
+fn the_json_has_every_field() {
+    let runtime = Builder::new().workers(2).name("a \"name\"").build().unwrap();
+    runtime.run(|| pirn::thread::sleep(Duration::from_millis(1)));
+    let metrics = at_rest(&runtime);
+    let json = metrics.to_json();
+    assert!(json.starts_with(r#"{"name":"a \"name\"","runtimes":"#), "{json}");
+    // Each field of the structures, as their `Debug` texts have them.
+    let debug = format!("{metrics:#?}");
+    let fields = debug.lines().filter_map(|line| {
+        let (name, _) = line.trim_start().split_once(':')?;
+        name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_').then_some(name)
+    });
+    let mut seen = 0;
+    for field in fields.filter(|&field| field != "counters") {
+        assert!(json.contains(&format!("\"{field}\":")), "{field} is not in {json}");
+        seen += 1;
+    }
+    assert!(seen > 60, "{debug}");
+    for part in [
+        r#""total":{"schedules":2,"#,
+        r#""timers_fired":1"#,
+        r#""state":"asleep""#,
+        r#""running":null"#,
+        r#""parks":1,"#,
+    ] {
+        assert!(json.contains(part), "{part} is not in {json}");
+    }
+    assert_eq!(json.matches("\"slept\":").count(), 4, "two workers, those gone, and all");
+}
