@@ -71,12 +71,7 @@ fn hello() -> String {
 
 fn runtimes(metrics: MetricsToJson) -> String {
     let mut object = Object::new();
-    object.list("runtimes", &Shared::all(), |shared| {
-        let mut object = Object::new();
-        object.text("name", Some(&shared.config.name));
-        object.value("metrics", Some(metrics(shared)));
-        object.end()
-    });
+    object.list("runtimes", &Shared::all(), |shared| metrics(shared));
     object.end()
 }
 

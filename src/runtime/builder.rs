@@ -6,7 +6,7 @@ use crate::dump;
 use crate::inspect::{self, Inspector};
 use crate::netpoller::PollDriver;
 use crate::park::{HeldGuard, SwallowedCancel};
-use crate::runtime::{Metrics, Runtime, inspected};
+use crate::runtime::{Metrics, Runtime};
 use crate::sched::{
     Config, Driver, OnDeadlock, OnHeldGuard, OnStall, OnSwallowedCancel, Shared, Stall,
 };
@@ -255,7 +255,7 @@ impl Builder {
         let path = self.inspect.or_else(|| {
             std::env::var_os("PIRN_INSPECT").filter(|path| !path.is_empty()).map(PathBuf::from)
         });
-        let metrics = |shared: &Shared| inspected::to_json(&Metrics::of(shared));
+        let metrics = |shared: &Shared| Metrics::of(shared).to_json();
         let inspector = path.map(|path| inspect::open(&path, metrics)).transpose()?;
         stack::set_describe(coroutine::describe);
         let config = Config {

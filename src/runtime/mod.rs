@@ -2,7 +2,6 @@
 
 mod builder;
 mod default;
-mod inspected;
 mod metrics;
 
 pub use builder::Builder;
