@@ -6,7 +6,12 @@ use std::io::ErrorKind;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::{env, fs};
+
+/// Held around a fork, and where a listener is closed that is to be dead then: between its fork and its
+/// exec, a child has all that is open.
+static FORKING: Mutex<()> = Mutex::new(());
 
 const HELLO: &str = r#"{"request":"hello"}"#;
 
@@ -37,6 +42,7 @@ fn a_folder_is_given_a_name_for_each_process() {
 #[test]
 fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
     let folder = Folder::new();
+    let _no_forks = FORKING.lock().unwrap_or_else(PoisonError::into_inner);
     drop(UnixListener::bind(folder.socket()).unwrap());
     let runtime = Builder::new().workers(1).inspect(folder.socket()).build().unwrap();
     Client::connect(&folder.socket()).good(HELLO);
@@ -76,13 +82,16 @@ fn it_is_removed_when_the_process_exits() {
         return;
     }
     let folder = Folder::new();
-    let output = Command::new(env::current_exe().unwrap())
+    let forking = FORKING.lock().unwrap_or_else(PoisonError::into_inner);
+    let child = Command::new(env::current_exe().unwrap())
         .args(["--exact", "socket::it_is_removed_when_the_process_exits", "--nocapture"])
         .env(CHILD, folder.socket())
         .env("PIRN_INSPECT", folder.socket())
-        .stderr(Stdio::inherit())
-        .output()
+        .stdout(Stdio::piped())
+        .spawn()
         .unwrap();
+    drop(forking);
+    let output = child.wait_with_output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && text.contains("\"ok\":{\"pirn\""), "{text}");
     assert_eq!(fs::read_dir(&folder.0).unwrap().count(), 0);
