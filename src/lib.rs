@@ -71,6 +71,8 @@ pub mod fs;
 #[cfg(not(loom))]
 pub mod future;
 #[cfg(not(loom))]
+mod inspect;
+#[cfg(not(loom))]
 pub mod io;
 #[cfg(not(loom))]
 pub mod net;

@@ -45,6 +45,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "src/io/stdio.rs",
     "src/io/sys.rs",
     "src/future/block_on.rs",
+    "src/inspect/sys.rs",
     "src/net/fd.rs",
     "src/net/sys/descriptors.rs",
     "src/net/sys/many.rs",

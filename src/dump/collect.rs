@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a machine may take to begin its answer. One that has begun is waited for.
-const PATIENCE: Duration = Duration::from_millis(100);
+pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What is asked of one runtime's machines.
 struct Census {
@@ -86,7 +86,7 @@ impl Census {
         for processor in processors.iter().filter(|processor| !answered(processor)) {
             coroutines.extend(running(processor));
         }
-        self.shared.migrants(|header| coroutines.push(self.migrant(header)));
+        self.shared.migrants(|header| coroutines.push(migrant(&self.shared, header)));
         coroutines.sort_by_key(|one| one.id);
         // Who was on its way from one machine to another may have been seen at both.
         coroutines.dedup_by_key(|one| one.id);
@@ -125,47 +125,56 @@ impl Census {
             }
         }
     }
+}
 
-    fn migrant(&self, header: &Header) -> CoroutineDump {
-        let mut one = describe(header);
-        if header.park.is_waiting() {
-            one.state = CoroutineState::Parked;
-            one.since = Some(self.since(header));
-        }
-        one
+/// A migrating coroutine that has started, as far as anyone may look.
+pub(crate) fn migrant(shared: &Shared, header: &Header) -> CoroutineDump {
+    let mut one = describe(header);
+    if header.park.is_waiting() {
+        one.state = CoroutineState::Parked;
+        one.since = Some(since(shared, header));
     }
+    one
+}
 
-    fn since(&self, header: &Header) -> Duration {
-        let since = header.since.load(Ordering::Relaxed);
-        Duration::from_millis(self.shared.clock().wrapping_sub(since).into())
+/// How long ago a coroutine was stamped.
+pub(crate) fn since(shared: &Shared, header: &Header) -> Duration {
+    let since = header.since.load(Ordering::Relaxed);
+    Duration::from_millis(shared.clock().wrapping_sub(since).into())
+}
+
+/// A coroutine of the machine that looks; where it is, if there is room for that.
+pub(crate) fn resident(
+    shared: &Shared,
+    sighting: &Sighting<'_>,
+    number: usize,
+    stacks: Option<&mut Walked>,
+) -> CoroutineDump {
+    let mut one = describe(sighting.header);
+    one.stack = stacks.and_then(|stacks| stacks.walk(sighting));
+    one.worker = Some(number);
+    one.state = sighting.standing.into();
+    if one.state != CoroutineState::Ready {
+        one.since = Some(since(shared, sighting.header));
     }
+    if let Standing::Parked { reason, deadline } = sighting.standing {
+        // It lives here and does not run, so it has not closed what it waits for.
+        one.waits_for = Some(sockets::describe(reason));
+        one.object = reason.address();
+        one.held_by = held_by(reason);
+        let left = || Duration::from_nanos(deadline.saturating_sub(shared.now()));
+        one.times_out_in = (deadline != u64::MAX).then(left);
+    }
+    one
+}
 
-    fn resident(
-        &self,
-        sighting: &Sighting<'_>,
-        number: usize,
-        stacks: &mut Walked,
-    ) -> CoroutineDump {
-        let mut one = describe(sighting.header);
-        one.stack = stacks.walk(sighting);
-        one.worker = Some(number);
-        one.state = match sighting.standing {
+impl From<Standing> for CoroutineState {
+    fn from(standing: Standing) -> CoroutineState {
+        match standing {
             Standing::Unstarted => CoroutineState::Unstarted,
             Standing::Ready => CoroutineState::Ready,
             Standing::Parked { .. } => CoroutineState::Parked,
-        };
-        if one.state != CoroutineState::Ready {
-            one.since = Some(self.since(sighting.header));
         }
-        if let Standing::Parked { reason, deadline } = sighting.standing {
-            // It lives here and does not run, so it has not closed what it waits for.
-            one.waits_for = Some(sockets::describe(reason));
-            one.object = reason.address();
-            one.held_by = held_by(reason);
-            let left = || Duration::from_nanos(deadline.saturating_sub(self.shared.now()));
-            one.times_out_in = (deadline != u64::MAX).then(left);
-        }
-        one
     }
 }
 
@@ -183,10 +192,12 @@ impl Survey for Census {
         let mut found = Vec::new();
         let mut stacks = Walked::default();
         residence.residents(|sighting| {
-            found.push(self.resident(sighting, number, &mut stacks));
+            found.push(resident(&self.shared, sighting, number, Some(&mut stacks)));
             true
         });
-        residence.unstarted(|sighting| found.push(self.resident(sighting, number, &mut stacks)));
+        residence.unstarted(|sighting| {
+            found.push(resident(&self.shared, sighting, number, Some(&mut stacks)))
+        });
         let mut answers = self.lock();
         answers.coroutines.append(&mut found);
         answers.answered.push(number);
@@ -219,7 +230,7 @@ fn describe(header: &Header) -> CoroutineDump {
 }
 
 /// What runs on a machine that does not answer.
-fn running(processor: &Processor) -> Option<CoroutineDump> {
+pub(crate) fn running(processor: &Processor) -> Option<CoroutineDump> {
     let running = processor.watch.running()?;
     Some(CoroutineDump {
         id: running.id,

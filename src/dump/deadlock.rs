@@ -30,7 +30,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Threads that the runtimes have in common, and that wake nobody of themselves.
-pub(super) static COMMON_THREADS: AtomicUsize = AtomicUsize::new(0);
+pub(crate) static COMMON_THREADS: AtomicUsize = AtomicUsize::new(0);
 
 /// All that must not change between the two looks.
 #[derive(Debug, PartialEq, Eq)]

@@ -33,6 +33,12 @@ fn worker(worker: &WorkerDump) -> String {
 
 fn coroutine(one: &CoroutineDump) -> String {
     let mut object = Object::new();
+    coroutine_fields(one, &mut object);
+    object.end()
+}
+
+/// What there is to say of a coroutine.
+pub(crate) fn coroutine_fields(one: &CoroutineDump, object: &mut Object) {
     object.value("id", Some(one.id));
     object.text("name", one.name.as_ref());
     object.text("spawned_at", Some(one.spawned_at));
@@ -46,7 +52,6 @@ fn coroutine(one: &CoroutineDump) -> String {
     object.value("times_out_in", one.times_out_in.map(Seconds));
     let frames = |stack: &StackTrace| list(&stack.frames(), frame);
     object.value("stack", one.stack.as_ref().map(frames));
-    object.end()
 }
 
 fn frame(frame: &StackFrame) -> String {

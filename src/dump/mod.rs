@@ -11,10 +11,12 @@ mod sockets;
 mod stacks;
 mod text;
 
-pub(crate) use collect::dump;
-pub(crate) use deadlock::check as check_for_deadlock;
+pub(crate) use collect::{PATIENCE, dump, migrant, resident, running, since};
+pub(crate) use deadlock::{COMMON_THREADS, check as check_for_deadlock};
+pub(crate) use json::coroutine_fields;
 pub(crate) use signal::dump_on_sigquit;
 pub use stacks::StackTrace;
+pub(crate) use stacks::Walked;
 
 use std::fmt;
 use std::panic::Location;

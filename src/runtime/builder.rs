@@ -3,15 +3,17 @@
 use crate::blocking::BlockingPool;
 use crate::coroutine;
 use crate::dump;
+use crate::inspect::{self, Inspector};
 use crate::netpoller::PollDriver;
 use crate::park::{HeldGuard, SwallowedCancel};
-use crate::runtime::Runtime;
+use crate::runtime::{Metrics, Runtime};
 use crate::sched::{
     Config, Driver, OnDeadlock, OnHeldGuard, OnStall, OnSwallowedCancel, Shared, Stall,
 };
 use crate::stack::{self, Class, DEFAULT_STACK_SIZE, GuardStrategy, StackOptions, Stacks};
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -38,6 +40,7 @@ const MAX_WORKERS: usize = 4096;
 /// | [`stall_after`](Builder::stall_after) | `PIRN_STALL_AFTER_MS` | 100 ms |
 /// | [`on_deadlock`](Builder::on_deadlock) | `PIRN_DEADLOCK`: `off`, `report` or `abort` | `report` |
 /// | [`dump_on_sigquit`](Builder::dump_on_sigquit) | `PIRN_DUMP`: `sigquit` | no |
+/// | [`inspect`](Builder::inspect) | `PIRN_INSPECT`: a path | no |
 /// | [`guard`](Builder::guard) | `PIRN_STACK_GUARD` | the best one that works |
 ///
 /// # Examples
@@ -61,6 +64,7 @@ pub struct Builder {
     guard: Option<crate::GuardKind>,
     on_deadlock: Option<OnDeadlock>,
     dump_on_sigquit: bool,
+    inspect: Option<PathBuf>,
     slack: Option<usize>,
 }
 
@@ -165,6 +169,18 @@ impl Builder {
         self
     }
 
+    /// Opens a Unix socket at `path` at which this process can be inspected: by `pirn-top`, or by
+    /// whatever speaks the protocol in `docs/inspect.md`. If `path` is a folder, the socket is
+    /// `pirn-<process>.sock` in it.
+    ///
+    /// Only this user and root may connect. What is told is of all runtimes of the process, by one
+    /// thread for each such path. The socket of a process that has died is replaced, and the socket
+    /// is removed when the last runtime that has asked for it has been dropped, or the process exits.
+    pub fn inspect(mut self, path: impl Into<PathBuf>) -> Builder {
+        self.inspect = Some(path.into());
+        self
+    }
+
     /// Insists on one way of guarding stacks. Without this, the best one that works here is used;
     /// [`Metrics`](crate::Metrics) tells which.
     pub fn guard(mut self, guard: crate::GuardKind) -> Builder {
@@ -187,13 +203,17 @@ impl Builder {
     ///   that is not a number.
     /// - [`Unsupported`](io::ErrorKind::Unsupported) or another kind for a guard that does not
     ///   work here.
+    /// - [`AddrInUse`](io::ErrorKind::AddrInUse) if another process listens where this one is to be
+    ///   inspected, and [`AlreadyExists`](io::ErrorKind::AlreadyExists) if a file that is no socket
+    ///   stands there.
     /// - What the system says if it refuses a thread, a descriptor or memory; nothing is left
     ///   behind then.
     pub fn build(self) -> io::Result<Runtime> {
-        self.build_shared().map(Runtime::from_shared)
+        let (shared, inspector) = self.build_parts()?;
+        Ok(Runtime::from_parts(shared, inspector))
     }
 
-    pub(crate) fn build_shared(self) -> io::Result<Arc<Shared>> {
+    pub(crate) fn build_parts(self) -> io::Result<(Arc<Shared>, Option<Arc<Inspector>>)> {
         let workers = match self.workers.map_or_else(|| number("PIRN_WORKERS"), |n| Ok(Some(n)))? {
             Some(workers) => workers,
             None => thread::available_parallelism().map_or(1, usize::from),
@@ -232,6 +252,11 @@ impl Builder {
             None => guard_from_environment()?,
         };
         let stacks = Stacks::new(StackOptions { force_guard, ..StackOptions::default() })?;
+        let path = self.inspect.or_else(|| {
+            std::env::var_os("PIRN_INSPECT").filter(|path| !path.is_empty()).map(PathBuf::from)
+        });
+        let metrics = |shared: &Shared| Metrics::of(shared).to_json();
+        let inspector = path.map(|path| inspect::open(&path, metrics)).transpose()?;
         stack::set_describe(coroutine::describe);
         let config = Config {
             workers,
@@ -248,7 +273,7 @@ impl Builder {
             name,
             driver: Box::new(|_| Ok(Box::new(PollDriver::new()?) as Box<dyn Driver>)),
         };
-        Shared::start(config, stacks)
+        Ok((Shared::start(config, stacks)?, inspector))
     }
 }
 

@@ -1,5 +1,6 @@
 //! The runtime that the first spawn starts.
 
+use crate::inspect::Inspector;
 use crate::netpoller::PollDriver;
 use crate::runtime::Builder;
 use crate::sched::{self, Shared};
@@ -8,7 +9,8 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-static DEFAULT: OnceCell<Arc<Shared>> = OnceCell::new();
+/// With where the process can be inspected, for as long as it runs.
+static DEFAULT: OnceCell<(Arc<Shared>, Option<Arc<Inspector>>)> = OnceCell::new();
 
 /// Calls `f` with the runtime of the calling coroutine, or else with the default one, which this
 /// starts if need be. `f` must not park.
@@ -45,5 +47,5 @@ pub(crate) fn some_driver() -> io::Result<PollDriver> {
 
 #[cold]
 fn default() -> io::Result<&'static Arc<Shared>> {
-    DEFAULT.get_or_try_init(|| Builder::new().build_shared())
+    DEFAULT.get_or_try_init(|| Builder::new().build_parts()).map(|(shared, _)| shared)
 }

@@ -9,10 +9,12 @@ pub(crate) use default::{some_driver, with_current_or_default};
 pub use metrics::{GuardKind, Metrics, StackClassMetrics, WorkerMetrics, WorkerState};
 
 use crate::dump::{self, Dump};
+use crate::inspect::Inspector;
 use crate::park;
 use crate::sched::{self, Shared};
 use crate::thread::{self, JoinHandle};
 use std::fmt;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +49,8 @@ use std::time::Duration;
 /// ```
 pub struct Runtime {
     shared: Option<Arc<Shared>>,
+    /// Where the process can be inspected for as long as this lasts.
+    inspector: Option<Arc<Inspector>>,
 }
 
 /// What was still running when [`Runtime::shutdown`] ran out of time.
@@ -75,8 +79,8 @@ impl fmt::Display for ShutdownTimeout {
 impl std::error::Error for ShutdownTimeout {}
 
 impl Runtime {
-    pub(crate) fn from_shared(shared: Arc<Shared>) -> Runtime {
-        Runtime { shared: Some(shared) }
+    fn from_parts(shared: Arc<Shared>, inspector: Option<Arc<Inspector>>) -> Runtime {
+        Runtime { shared: Some(shared), inspector }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -177,6 +181,7 @@ impl Drop for Runtime {
         }
         if self.is_own() {
             if std::thread::panicking() {
+                mem::forget(self.inspector.take());
                 return;
             }
             self.refuse_own();
@@ -184,9 +189,11 @@ impl Drop for Runtime {
         let Some(shared) = self.shared.take() else { return };
         shared.stop();
         // From a coroutine of another runtime: its own worker is blocked meanwhile.
+        let inspector = self.inspector.take();
         sched::block_in_place(|| {
             shared.join(None);
             shared.config.blocking.close(None);
+            drop(inspector);
         });
     }
 }

@@ -25,11 +25,11 @@ impl fmt::Display for StackTrace {
 
 /// Nothing is walked; braces, so that it is made as the other one is.
 #[derive(Default)]
-pub(super) struct Walked {}
+pub(crate) struct Walked {}
 
 impl Walked {
     #[expect(clippy::unused_self, reason = "with the feature, it is used")]
-    pub(super) fn walk(&mut self, _: &Sighting<'_>) -> Option<StackTrace> {
+    pub(crate) fn walk(&mut self, _: &Sighting<'_>) -> Option<StackTrace> {
         None
     }
 }

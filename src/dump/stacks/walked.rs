@@ -142,14 +142,14 @@ fn resolve(address: usize) -> Vec<StackFrame> {
 
 /// The stacks that one machine has walked: each is kept once.
 #[derive(Default)]
-pub(super) struct Walked {
+pub(crate) struct Walked {
     all: HashSet<Arc<[usize]>>,
     /// Room for one walk: where each frame's caller has its own, and the address.
     frames: Vec<(usize, usize)>,
 }
 
 impl Walked {
-    pub(super) fn walk(&mut self, sighting: &Sighting<'_>) -> Option<StackTrace> {
+    pub(crate) fn walk(&mut self, sighting: &Sighting<'_>) -> Option<StackTrace> {
         self.frames.clear();
         let frames = &mut self.frames;
         let stack = sighting.call_within(&mut || {

@@ -1,0 +1,354 @@
+//! Requests and answers.
+//!
+//! All runtimes of the process are told of, so each test looks for its own by name.
+
+use crate::client::{Client, Folder, numbers};
+use pirn::channel;
+use pirn::{Builder, Runtime};
+use std::io::Write;
+use std::net::Shutdown;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// A runtime in which so many coroutines wait until the sender is dropped.
+struct Crowd {
+    gate: Option<channel::Sender<()>>,
+    runtime: Option<Runtime>,
+    folder: Folder,
+    name: String,
+}
+
+impl Crowd {
+    fn new(count: usize, workers: usize) -> Crowd {
+        let folder = Folder::new();
+        let name = folder.0.file_name().unwrap().to_str().unwrap().to_owned();
+        let builder = Builder::new().workers(workers).name(&name).stack_size(64 * 1024);
+        let runtime = builder.inspect(folder.socket()).build().unwrap();
+        let (gate, waiting) = channel::bounded::<()>(0);
+        let (here, arrived) = channel::bounded(0);
+        runtime.run(|| {
+            for _ in 0..count {
+                let (waiting, here) = (waiting.clone(), here.clone());
+                pirn::spawn(move || {
+                    here.send(()).unwrap();
+                    waiting.recv().unwrap_err();
+                });
+            }
+            for _ in 0..count {
+                arrived.recv().unwrap();
+            }
+        });
+        let crowd = Crowd { gate: Some(gate), runtime: Some(runtime), folder, name };
+        let mut client = crowd.client();
+        while client.ask(&crowd.list("\"reason\":\"channel receive\"")).total() != count as u64 {}
+        crowd
+    }
+
+    fn client(&self) -> Client {
+        Client::connect(&self.folder.socket())
+    }
+
+    fn runtime(&self) -> &Runtime {
+        self.runtime.as_ref().unwrap()
+    }
+
+    /// A request for this runtime's coroutines.
+    fn list(&self, more: &str) -> String {
+        let name = &self.name;
+        let comma = if more.is_empty() { "" } else { "," };
+        format!(r#"{{"request":"coroutines","runtime":"{name}"{comma}{more}}}"#)
+    }
+
+    /// What the answer to `summary` or `metrics` says of this runtime.
+    fn own_part(&self, answer: &str) -> String {
+        let (_, own) = answer.split_once(&format!("\"name\":\"{}\"", self.name)).unwrap();
+        own.split("{\"name\":").next().unwrap().to_owned()
+    }
+}
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        self.gate = None;
+        self.runtime = None;
+    }
+}
+
+trait Total {
+    fn total(&self) -> u64;
+}
+
+impl Total for String {
+    fn total(&self) -> u64 {
+        numbers(self, "total")[0]
+    }
+}
+
+#[test]
+fn each_request_is_answered() {
+    let crowd = Crowd::new(5, 2);
+    let mut client = crowd.client();
+    let hello = client.good(r#"{"v":1,"id":3,"request":"hello"}"#);
+    assert!(hello.starts_with(r#"{"v":1,"id":3,"ok":{"pirn":""#), "{hello}");
+    assert_eq!(numbers(&hello, "process"), [u64::from(std::process::id())]);
+
+    let metrics = crowd.own_part(&client.good(r#"{"request":"metrics"}"#));
+    assert_eq!(numbers(&metrics, "live"), [5]);
+
+    let summary = crowd.own_part(&client.good(r#"{"request":"summary"}"#));
+    assert_eq!(numbers(&summary, "live"), [5]);
+    // Of two workers, and of both.
+    assert_eq!(numbers(&summary, "parked").iter().sum::<u64>(), 10, "{summary}");
+    assert!(summary.contains(r#"{"reason":"channel receive","count":5,"#), "{summary}");
+    assert!(summary.contains("tests/inspect/protocol.rs:"), "{summary}");
+
+    let list = client.good(&crowd.list(""));
+    let ids = numbers(&list, "id");
+    assert_eq!((list.total(), ids.len()), (5, 5));
+
+    let one = client.good(&format!(r#"{{"request":"coroutine","coroutine":{}}}"#, ids[2]));
+    assert_eq!(numbers(&one, "id"), [ids[2]]);
+    assert!(one.contains(r#""waits_for":"channel receive at 0x"#), "{one}");
+    assert_eq!(one.contains(r#""stack":[{"#), cfg!(feature = "dump-stacks"), "{one}");
+
+    let dump = client.good(r#"{"request":"dump"}"#);
+    assert!(dump.contains(&crowd.name) && dump.contains("\"lock_cycles\""));
+    let text = client.good(r#"{"request":"text"}"#);
+    assert!(text.contains(r#"[channel receive"#), "{text}");
+}
+
+#[test]
+fn lists_are_filtered_sorted_and_paged() {
+    let crowd = Crowd::new(20, 2);
+    let named = pirn::thread::Builder::new().name("Waldo".into());
+    let (here, arrived) = channel::bounded(1);
+    let (gate, waiting) = channel::bounded::<()>(0);
+    crowd.runtime().run(move || {
+        // What `run` runs ends, so that this one's parent is not there.
+        named
+            .spawn(move || {
+                here.send(pirn::thread::current()).unwrap();
+                waiting.recv().unwrap_err();
+            })
+            .unwrap();
+    });
+    arrived.recv().unwrap();
+    let mut client = crowd.client();
+    while client.good(&crowd.list("\"state\":\"parked\"")).total() != 21 {}
+    let mut count = |more: &str| client.good(&crowd.list(more)).total();
+    assert_eq!(count(""), 21);
+    assert_eq!(count(r#""text":"wald""#), 1);
+    assert_eq!(count(r#""text":"RECEIVE""#), 21);
+    assert_eq!(count(r#""text":"inspect/protocol.rs""#), 21);
+    assert_eq!(count(r#""text":"nobody says this""#), 0);
+    assert_eq!(count(r#""state":"ready""#), 0);
+    assert_eq!(count(r#""reason":"channel receive""#), 21);
+    assert_eq!(count(r#""reason":"mutex""#), 0);
+    assert_eq!(count(r#""worker":0"#) + count(r#""worker":1"#), 21);
+
+    let all = numbers(&client.good(&crowd.list("")), "id");
+    assert!(all.is_sorted());
+    let backwards = numbers(&client.good(&crowd.list("\"reverse\":true")), "id");
+    assert_eq!(backwards, all.iter().rev().copied().collect::<Vec<_>>());
+    let mut pages = Vec::new();
+    for offset in (0..30).step_by(4) {
+        let page = client.good(&crowd.list(&format!("\"offset\":{offset},\"limit\":4")));
+        assert_eq!(page.total(), 21);
+        pages.extend(numbers(&page, "id"));
+    }
+    assert_eq!(pages, all);
+    let far = client.good(&crowd.list("\"offset\":18446744073709551615,\"limit\":1000"));
+    assert_eq!((far.total(), numbers(&far, "id").len()), (21, 0));
+    // `since` is taken a moment later, so it may differ between two by the clock's step alone.
+    let oldest = client.good(&crowd.list("\"sort\":\"age\""));
+    assert_eq!(numbers(&oldest, "id").len(), 21);
+    let id = all[20];
+    assert_eq!(client.good(&crowd.list(&format!("\"text\":\"{id}\""))).total(), 1);
+    drop(gate);
+}
+
+#[test]
+fn the_spawn_tree_is_walked() {
+    let crowd = Crowd::new(0, 1);
+    let (here, arrived) = channel::bounded(8);
+    let (gate, waiting) = channel::bounded::<()>(0);
+    crowd.runtime().spawn(move || {
+        for _ in 0..3 {
+            let (here, waiting) = (here.clone(), waiting.clone());
+            pirn::spawn(move || {
+                here.send(()).unwrap();
+                waiting.recv().unwrap_err();
+            });
+        }
+        here.send(()).unwrap();
+        waiting.recv().unwrap_err();
+    });
+    (0..4).for_each(|_| arrived.recv().unwrap());
+    let mut client = crowd.client();
+    while client.good(&crowd.list("\"state\":\"parked\"")).total() != 4 {}
+    let root = numbers(&client.good(&crowd.list("\"limit\":1")), "id")[0];
+    let children = client.good(&format!(r#"{{"request":"tree","parent":{root},"limit":2}}"#));
+    assert_eq!((children.total(), numbers(&children, "children")), (3, vec![0, 0]));
+    assert_eq!(client.good(&crowd.list(&format!("\"parent\":{root}"))).total(), 3);
+    // Others' roots are there, too.
+    let roots = client.good(r#"{"request":"tree","limit":1000}"#);
+    let place = numbers(&roots, "id").iter().position(|&id| id == root).expect("a root");
+    assert_eq!(numbers(&roots, "children")[place], 3);
+    drop(gate);
+}
+
+#[test]
+fn garbage_gets_errors_and_the_connection_goes_on() {
+    let crowd = Crowd::new(1, 1);
+    let mut client = crowd.client();
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    let valid = crowd.list("\"text\":\"a\\u00e9\",\"limit\":3,\"reverse\":true").into_bytes();
+    for round in 0..400 {
+        // A request with some bytes changed, or nothing but noise.
+        let mut line = valid.clone();
+        match round % 2 {
+            0 => {
+                for _ in 0..=random() % 3 {
+                    let at = random() as usize % line.len();
+                    line[at] = random() as u8;
+                }
+            }
+            _ => line = (0..=random() % 300).map(|_| random() as u8).collect(),
+        }
+        line.retain(|&byte| byte != b'\n');
+        // So that it is no empty line, which has no answer.
+        line.insert(0, b'{');
+        line.push(b'\n');
+        client.send(&line);
+        let answer = client.line();
+        assert!(answer.contains("\"ok\":") || answer.contains("\"error\":"), "{answer}");
+    }
+    client.send(b"\n  \n\r\n");
+    client.good(r#"{"request":"hello"}"#);
+    // Too long, at once and in parts: one error each.
+    for _ in 0..2 {
+        client.send(&[b'x'; 100_000]);
+        client.send(b"\n");
+        let answer = client.line();
+        assert!(answer.contains("4096 bytes at most"), "{answer}");
+    }
+    client.good(r#"{"request":"hello"}"#);
+    // Several in one piece.
+    client.send(b"{\"request\":\"hello\",\"id\":1}\nx\n{\"request\":\"hello\",\"id\":2}\n");
+    assert!(client.line().starts_with(r#"{"v":1,"id":1,"ok""#));
+    assert!(client.line().contains("\"error\""));
+    assert!(client.line().starts_with(r#"{"v":1,"id":2,"ok""#));
+    // One in many.
+    for byte in b"{\"request\":\"hello\",\"id\":3}\n" {
+        client.send(&[*byte]);
+    }
+    assert!(client.line().starts_with(r#"{"v":1,"id":3,"ok""#));
+    // What was asked before the end is answered.
+    client.send(b"{\"request\":\"hello\",\"id\":4}\n{\"request\":\"hello\",\"id\":5}\n{\"req");
+    client.stream().shutdown(Shutdown::Write).unwrap();
+    assert!(client.line().starts_with(r#"{"v":1,"id":4,"ok""#));
+    assert!(client.line().starts_with(r#"{"v":1,"id":5,"ok""#));
+    assert_eq!(client.line(), "");
+}
+
+#[test]
+fn nobody_who_does_not_read_holds_up_others() {
+    let crowd = Crowd::new(300, 1);
+    // Its answers do not fit the socket, and it takes none. Neither does it matter that it goes on
+    // asking: it is not read from.
+    let sleepy = crowd.client();
+    sleepy.stream().set_nonblocking(true).unwrap();
+    let request = format!("{}\n", crowd.list("\"limit\":1000"));
+    let mut sent = 0;
+    let refused = loop {
+        match sleepy.stream().write(request.as_bytes()) {
+            Ok(count) => sent += count,
+            Err(error) => break error,
+        }
+        assert!(sent < 100 << 20, "it is read from for ever");
+    };
+    assert_eq!(refused.kind(), std::io::ErrorKind::WouldBlock);
+    let mut client = crowd.client();
+    assert_eq!(client.good(&crowd.list("")).total(), 300);
+    // One that leaves in the middle of its answer.
+    drop(sleepy);
+    assert_eq!(client.good(&crowd.list("")).total(), 300);
+}
+
+/// A client for whom there is room: the end of another may not have been seen yet.
+fn admitted(crowd: &Crowd) -> Client {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let mut client = crowd.client();
+        let asked = writeln!(client.stream(), "{}", r#"{"request":"hello"}"#).is_ok();
+        if asked && client.try_line().is_ok_and(|line| line.contains("\"ok\"")) {
+            return client;
+        }
+        assert!(Instant::now() < deadline);
+    }
+}
+
+#[test]
+fn there_is_room_for_sixteen() {
+    let crowd = Crowd::new(1, 1);
+    let mut clients: Vec<_> = (0..16).map(|_| admitted(&crowd)).collect();
+    let mut one_more = crowd.client();
+    assert!(one_more.line().contains("no room"));
+    assert_eq!(one_more.line(), "");
+    drop(clients.pop());
+    admitted(&crowd);
+}
+
+#[test]
+fn a_stuck_worker_is_named() {
+    let crowd = Crowd::new(8, 2);
+    let (begun, started) = mpsc::channel();
+    let (release, held) = mpsc::channel::<()>();
+    let hog = pirn::thread::Builder::new().name("hog".into());
+    let hog = crowd.runtime().run(move || {
+        hog.spawn(move || {
+            begun.send(()).unwrap();
+            // The whole worker waits.
+            held.recv().unwrap_err();
+        })
+        .unwrap()
+    });
+    started.recv().unwrap();
+    let mut client = crowd.client();
+    let before = Instant::now();
+    let summary = crowd.own_part(&client.good(r#"{"request":"summary"}"#));
+    let took = before.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(summary.contains("\"answered\":false,\"runs\":{"), "{summary}");
+    assert!(summary.contains("\"name\":\"hog\""), "{summary}");
+    let running = client.good(&crowd.list("\"state\":\"running\""));
+    assert_eq!((running.total(), numbers(&running, "silent_workers")), (1, vec![1]));
+    let id = numbers(&running, "id")[0];
+    let one = client.good(&format!(r#"{{"request":"coroutine","coroutine":{id}}}"#));
+    assert!(one.contains("\"state\":\"running\""), "{one}");
+    drop(release);
+    hog.join().unwrap();
+    assert!(
+        client.ask(&format!(r#"{{"request":"coroutine","coroutine":{id}}}"#)).contains("ended")
+    );
+}
+
+#[test]
+fn a_hundred_thousand_are_a_few_kilobytes() {
+    let count = if cfg!(debug_assertions) { 20_000 } else { 100_000 };
+    let crowd = Crowd::new(count, 2);
+    let mut client = crowd.client();
+    let summary = client.good(r#"{"request":"summary"}"#);
+    assert!(crowd.own_part(&summary).contains(&format!("\"count\":{count}")));
+    let page = client.good(&crowd.list("\"sort\":\"age\",\"limit\":40"));
+    assert_eq!((page.total(), numbers(&page, "id").len()), (count as u64, 40));
+    assert!(crowd.own_part(&summary).len() < 8_000 && page.len() < 20_000);
+    let refused = client.ask(r#"{"request":"dump"}"#);
+    let too_many = count > 20_000 && cfg!(feature = "dump-stacks");
+    assert_eq!(refused.contains("too many for a dump"), too_many);
+}
