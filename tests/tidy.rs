@@ -93,6 +93,8 @@ const UNSAFE_ROOMS: &[&str] = &[
     "src/sched/mod.rs",
     "src/sched/processor.rs",
     "src/sched/ready.rs",
+    "src/sched/record/event.rs",
+    "src/sched/record/ticks.rs",
     "src/sched/thread_state/linux.rs",
     "src/signal/sys.rs",
     "src/stack/altstack.rs",
@@ -122,6 +124,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "src/thread/join.rs",
     "src/thread/mod.rs",
     "src/thread/wait.rs",
+    "src/trace/exit.rs",
     "src/util/wait_list.rs",
 ];
 

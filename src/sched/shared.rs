@@ -8,6 +8,7 @@ use crate::protocol::idle::Idle;
 use crate::protocol::sleep::Picked;
 use crate::sched::migrants::Migrants;
 use crate::sched::processor::Processor;
+use crate::sched::record::Recorder;
 use crate::sched::sysmon::Sysmon;
 use crate::stack::{Class, Stacks};
 use crossbeam_deque::Injector;
@@ -79,6 +80,8 @@ pub(crate) struct Config {
     /// What to do if nobody can ever go on.
     pub(crate) on_deadlock: OnDeadlock,
     pub(crate) max_surplus: usize,
+    /// How many records of what it does each machine keeps, if any.
+    pub(crate) trace: Option<usize>,
     /// Where work goes that blocks its thread.
     pub(crate) blocking: BlockingPool,
     /// Makes the outside world of one processor.
@@ -144,6 +147,7 @@ pub(crate) struct Shared {
     pub(crate) retired: Mutex<Retired>,
     machines: Mutex<Vec<thread::JoinHandle<()>>>,
     pub(crate) sysmon: Sysmon,
+    pub(crate) recorder: Option<Recorder>,
     /// Cancels everything and refuses new work from outside.
     stopping: AtomicBool,
     /// Every coroutine has ended: the machines may go.
@@ -172,6 +176,7 @@ impl Shared {
         let workers = config.workers;
         let shared = Arc::new(Shared {
             bank: UnwindBank::new(stacks.clone()),
+            recorder: config.trace.map(Recorder::new),
             config,
             stacks,
             idle: CachePadded::new(Idle::new()),

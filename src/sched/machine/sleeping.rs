@@ -80,7 +80,9 @@ impl Machine {
 
     pub(super) fn poll(&self, timeout: Option<Duration>) {
         bump(&self.processor.counters.polls);
+        self.record(|pen| pen.poll(timeout));
         let events = self.processor.driver.poll(timeout) as u64;
+        self.record(|pen| pen.polled(events));
         let counter = &self.processor.counters.events;
         counter.store(counter.load(Ordering::Relaxed) + events, Ordering::Relaxed);
     }
@@ -127,6 +129,7 @@ impl Machine {
             } else if shared_part.park.claim_current() {
                 // SAFETY: the claim has made the scheduler's reference this machine's.
                 let coroutine = unsafe { Coroutine::from_raw(header) };
+                self.record(|pen| pen.timer(shared_part));
                 resident.outcome.set(Outcome::TimedOut);
                 self.ready.push(coroutine);
                 fired = true;
