@@ -7,7 +7,9 @@
 #[path = "tidy/source.rs"]
 mod source;
 
-use source::{blank_out, crate_paths, has_word, is_word, lines_and_models, quoted, table};
+use source::{
+    blank_out, crate_paths, has_word, is_word, lines_and_models, quoted, table, unexplained,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
@@ -93,6 +95,8 @@ const UNSAFE_ROOMS: &[&str] = &[
     "src/sched/mod.rs",
     "src/sched/processor.rs",
     "src/sched/ready.rs",
+    "src/sched/record/event.rs",
+    "src/sched/record/ticks.rs",
     "src/sched/thread_state/linux.rs",
     "src/signal/sys.rs",
     "src/stack/altstack.rs",
@@ -122,6 +126,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "src/thread/join.rs",
     "src/thread/mod.rs",
     "src/thread/wait.rs",
+    "src/trace/exit.rs",
     "src/tracing.rs",
     "src/util/wait_list.rs",
 ];
@@ -150,9 +155,6 @@ const TEXTS: &[&str] = &["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRI
 
 /// Lines in one file.
 const LONG: usize = 620;
-
-/// How many lines above an unsafe block its reason may stand.
-const REASON_WITHIN: usize = 12;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -364,24 +366,6 @@ fn unsafe_code_stays_in_its_rooms() {
         }
     }
     none("unsafe code", findings);
-}
-
-/// Clippy's `undocumented_unsafe_blocks` sees what is compiled here; this sees all platforms.
-fn unexplained(text: &str) -> Vec<usize> {
-    let code = blank_out(text);
-    let original: Vec<&str> = text.lines().collect();
-    let mut findings = Vec::new();
-    for (index, line) in code.lines().enumerate() {
-        let opens = line.match_indices("unsafe").any(|(at, word)| {
-            let after = line[at + word.len()..].trim_start();
-            !line[..at].ends_with(is_word) && (after.starts_with('{') || after.starts_with("impl"))
-        });
-        let above = &original[index.saturating_sub(REASON_WITHIN)..=index];
-        if opens && !above.iter().any(|line| line.contains("// SAFETY:")) {
-            findings.push(index + 1);
-        }
-    }
-    findings
 }
 
 #[test]

@@ -196,6 +196,41 @@ impl WaitReason {
     }
 }
 
+macro_rules! numbered {
+    ($($number:literal $plain:ident)*; $($numbered:literal $about:ident)*; $last:literal) => {
+        impl WaitReason {
+            /// As one word, whose lowest eight bits say which it is. Of a payload the highest eight
+            /// bits are lost: no address and no descriptor has any there.
+            pub(crate) fn pack(self) -> u64 {
+                match self {
+                    $(WaitReason::$plain => $number,)*
+                    $(WaitReason::$about(payload) => (payload as u64) << 8 | $numbered,)*
+                    WaitReason::Descriptor(wait) => (wait.0 as u64) << 8 | $last,
+                }
+            }
+
+            /// The reason that was packed, if one was.
+            pub(crate) fn unpack(word: u64) -> Option<WaitReason> {
+                let payload = (word >> 8) as usize;
+                match word & 0xFF {
+                    $($number => Some(WaitReason::$plain),)*
+                    $($numbered => Some(WaitReason::$about(payload)),)*
+                    $last => Some(WaitReason::Descriptor(DescriptorWait(payload))),
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+numbered! {
+    0 None 1 Park 2 Sleep 3 Future 4 Join 5 Scope 6 Read 7 Write 8 Accept 9 Connect 10 Lookup
+    11 Process 12 Signal 13 Blocking 14 File 15 Dump 16 Clock;
+    32 Select 33 Send 34 Receive 35 Mutex 36 RwLockRead 37 RwLockWrite 38 Condvar 39 Once
+    40 Barrier 41 Semaphore 42 Event 43 Notify;
+    64
+}
+
 impl WaitReason {
     /// Whether it is a wait in which a lock is taken or given up.
     #[cfg(debug_assertions)]
@@ -239,5 +274,15 @@ mod tests {
             }
         }
         assert_eq!(WaitReason::Join.of_descriptor(3), WaitReason::Join);
+    }
+
+    #[test]
+    fn a_packed_reason_is_the_same_again() {
+        let descriptor = WaitReason::Accept.of_descriptor(RawFd::MAX);
+        let reasons = [WaitReason::None, WaitReason::Clock, WaitReason::Select(3), descriptor];
+        for reason in reasons.into_iter().chain([WaitReason::Notify(0x7FFF_FFFF_F008)]) {
+            assert_eq!(WaitReason::unpack(reason.pack()), Some(reason));
+        }
+        assert_eq!(WaitReason::unpack(255), None);
     }
 }

@@ -6,6 +6,7 @@ mod machine;
 mod migrants;
 mod processor;
 mod ready;
+mod record;
 mod shared;
 mod survey;
 mod sysmon;
@@ -19,6 +20,7 @@ mod tls;
 pub use counters::WorkerCounters;
 pub(crate) use machine::fresh_id;
 pub(crate) use processor::{Activity, Processor};
+pub(crate) use record::{Event, RuntimeRecord, TrackRecord, What};
 pub(crate) use shared::{Config, Driver, OnHeldGuard, OnStall, OnSwallowedCancel, Shared};
 pub use shared::{OnDeadlock, Stall};
 pub(crate) use survey::{Residence, Sighting, Standing, Survey};
@@ -105,6 +107,7 @@ pub(crate) unsafe fn ready(coroutine: Coroutine, outcome: Outcome) {
     let home = header.home();
     let mut coroutine = Some(coroutine);
     with_machine(|machine| {
+        machine.record(|pen| coroutine.iter().for_each(|woken| pen.wake(woken.header())));
         if ptr::eq(&raw const *machine.processor, home) {
             coroutine.take().into_iter().for_each(|coroutine| machine.ready(coroutine));
         } else {

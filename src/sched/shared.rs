@@ -9,6 +9,7 @@ use crate::protocol::sleep::Picked;
 use crate::sched::counters::Retired;
 use crate::sched::migrants::Migrants;
 use crate::sched::processor::Processor;
+use crate::sched::record::Recorder;
 use crate::sched::sysmon::Sysmon;
 use crate::stack::{Class, Stacks};
 use crossbeam_deque::Injector;
@@ -80,6 +81,8 @@ pub(crate) struct Config {
     /// What to do if nobody can ever go on.
     pub(crate) on_deadlock: OnDeadlock,
     pub(crate) max_surplus: usize,
+    /// How many records of what it does each machine keeps, if any.
+    pub(crate) trace: Option<usize>,
     /// Where work goes that blocks its thread.
     pub(crate) blocking: BlockingPool,
     /// Makes the outside world of one processor.
@@ -147,6 +150,7 @@ pub(crate) struct Shared {
     pub(crate) retired_live: AtomicU64,
     machines: Mutex<Vec<thread::JoinHandle<()>>>,
     pub(crate) sysmon: Sysmon,
+    pub(crate) recorder: Option<Recorder>,
     /// Cancels everything and refuses new work from outside.
     stopping: AtomicBool,
     /// Every coroutine has ended: the machines may go.
@@ -168,6 +172,7 @@ impl Shared {
         let workers = config.workers;
         let shared = Arc::new(Shared {
             bank: UnwindBank::new(stacks.clone()),
+            recorder: config.trace.map(Recorder::new),
             config,
             stacks,
             idle: CachePadded::new(Idle::new()),
