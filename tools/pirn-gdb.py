@@ -392,7 +392,8 @@ class Call:
     """A frame, as it is printed: gdb's own goes when its cache of frames does."""
 
     def __init__(self, frame, sources):
-        self.pc, self.name = frame.pc(), frame.name() or "??"
+        self.pc = frame.pc()
+        self.name = re.sub("::h[0-9a-f]{16}$", "", frame.name() or "??")
         sal = frame.find_sal()
         self.file, self.line = (sal.symtab.filename, sal.line) if sal.symtab else (None, 0)
         path = sal.symtab.fullname() if sal.symtab else ""
