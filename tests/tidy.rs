@@ -1,8 +1,7 @@
 //! What no compiler checks: the layers, the rooms with unsafe code, and the house rules.
 //!
 //! The layers are the table in `ARCHITECTURE.md`; the rest of the rules stand here. Each finding
-//! names its file and line. The parsers have tests of their own, so that a rule that finds nothing
-//! is known to be able to.
+//! names its file and line. The parsers have tests of their own: a rule that finds nothing could.
 
 #[path = "tidy/source.rs"]
 mod source;

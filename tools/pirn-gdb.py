@@ -3,7 +3,8 @@
     gdb -p PID -x tools/pirn-gdb.py        or, within gdb:  source tools/pirn-gdb.py
 
     pirn coroutines [TEXT]   all coroutines, or those whose line has TEXT in it
-    pirn bt ID|all [TEXT]    where one is, or each
+    pirn bt ID|all [TEXT]    where one is, or each, without the runtime's own calls around it
+    pirn bt full ID|all ...  with them
     pirn switch ID           makes gdb's own commands (bt, up, frame, info locals) show one
     pirn back                ends that
 
@@ -23,6 +24,8 @@ import gdb.unwinder
 
 MAGIC = b"pirn-gdb"
 VERSION = 1
+# The file of the sample of a place.
+OWN_PLACE = "sched/machine/debugger.rs"
 # More in one list than a process has room for: a list that goes on was read while it was changed.
 ENDLESS = 100_000_000
 
@@ -72,6 +75,9 @@ class Root:
         pairs = struct.unpack("<%dQ" % (2 * reasons), read(names, 16 * reasons))
         self.reasons = [text(*pair) for pair in zip(pairs[::2], pairs[1::2])]
         self.learn_places(place, file, length, line, column)
+
+        # Where this crate's sources are, as the compiler was told.
+        self.sources = text(file, length)[: -len(OWN_PLACE)]
 
     def learn_places(self, place, file, length, line, column):
         """Finds out how the compiler lays out a place in the source."""
@@ -372,58 +378,96 @@ gdb.unwinder.register_unwinder(None, UNWINDER, replace=True)
 gdb.events.cont.connect(lambda _: UNWINDER.hide())
 
 
-def print_frames(frame, start, back, outermost):
-    """Prints what lies between the two addresses."""
+# Files of the way into and out of the runtime, below its sources, and of others.
+INNER = ("channel/host.rs", "coroutine/", "park/", "protocol/", "sched/")
+OTHERS = (
+    "/corosensei-",
+    "/library/core/src/ops/function.rs",
+    "/library/core/src/panic/",
+    "/library/std/src/panic",
+)
+
+
+class Call:
+    """A frame, as it is printed: gdb's own goes when its cache of frames does."""
+
+    def __init__(self, frame, sources):
+        self.pc = frame.pc()
+        self.name = re.sub("::h[0-9a-f]{16}$", "", frame.name() or "??")
+        sal = frame.find_sal()
+        self.file, self.line = (sal.symtab.filename, sal.line) if sal.symtab else (None, 0)
+        path = sal.symtab.fullname() if sal.symtab else ""
+        before, found, below = ("/" + path).partition("/" + sources.lstrip("/"))
+        self.is_inner = (
+            (found and below.startswith(INNER))
+            or any(part in path for part in OTHERS)
+            or self.name == "__rust_try"
+        )
+
+
+def trimmed(calls):
+    """Without the runtime's own around those that say something, if any does."""
+    telling = [index for index, call in enumerate(calls) if not call.is_inner]
+    return calls[telling[0] : telling[-1] + 1] if telling else calls
+
+
+def print_calls(calls, full):
+    for number, call in enumerate(calls if full else trimmed(calls)):
+        at = " at %s:%d" % (call.file, call.line) if call.file else ""
+        print("  #%-2d %#018x in %s%s" % (number, call.pc, call.name, at))
+    if not calls:
+        print("  (no frame of its own is known)")
+
+
+def calls_between(frame, start, back, outermost, sources):
+    """What lies between the two addresses, the innermost first."""
     processor = Processor.of_inferior()
-    number = 0
+    calls = []
     while frame is not None and frame.is_valid():
         sp = int(frame.read_register(processor.sp))
-        name = frame.name() or "??"
-        if frame.pc() == outermost or "stack_init_trampoline" in name:
+        if frame.pc() == outermost or "stack_init_trampoline" in (frame.name() or ""):
             break
         if start <= sp <= back:
-            sal = frame.find_sal()
-            at = " at %s:%d" % (sal.symtab.filename, sal.line) if sal.symtab else ""
-            print("  #%-2d %#018x in %s%s" % (number, frame.pc(), name, at))
-            number += 1
-        elif number:
+            calls.append(Call(frame, sources))
+        elif calls:
             break
         try:
             frame = frame.older()
         except gdb.error as error:
             print("  (the walk ends here: %s)" % error)
             break
-    if number == 0:
-        print("  (no frame of its own is known)")
+    return calls
 
 
-def print_suspended(target):
+def suspended_calls(one, target):
     try:
         frame = UNWINDER.show(target)
-        print_frames(frame, target.start, target.back, target.outermost)
+        return calls_between(
+            frame, target.start, target.back, target.outermost, one.root.sources
+        )
     finally:
         UNWINDER.hide()
 
 
-def print_running(one):
+def running_calls(one):
     stack = one.stack()
     threads = [t for t in gdb.selected_inferior().threads() if t.ptid[1] == one.machine.thread]
     if not threads or not stack:
         print("  (its thread is not known)")
-        return
+        return []
     before = gdb.selected_thread()
     try:
         threads[0].switch()
         print("  (it runs on gdb's thread %d)" % threads[0].num)
-        print_frames(gdb.newest_frame(), stack[0], stack[2], 0)
+        return calls_between(gdb.newest_frame(), stack[0], stack[2], 0, one.root.sources)
     finally:
         before.switch()
 
 
-def print_stack(one):
+def print_stack(one, full):
     print(one)
     if one.running:
-        print_running(one)
+        print_calls(running_calls(one), full)
     elif one.unstarted:
         print("  (it has no stack yet)")
     else:
@@ -431,7 +475,7 @@ def print_stack(one):
         if target is None:
             print("  (it is on its way between its machine and its stack)")
         else:
-            print_suspended(target)
+            print_calls(suspended_calls(one, target), full)
 
 
 def every(wanted=""):
@@ -488,15 +532,18 @@ class Coroutines(gdb.Command):
 
 
 class Backtrace(gdb.Command):
-    """Says where a coroutine is: pirn bt ID, or pirn bt all [TEXT]"""
+    """Says where a coroutine is: pirn bt [full] ID, or pirn bt [full] all [TEXT]"""
 
     def invoke(self, argument, from_tty):
         gdb.execute("pirn back", to_string=True)
         first, _, wanted = argument.strip().partition(" ")
+        full = first == "full"
+        if full:
+            first, _, wanted = wanted.strip().partition(" ")
         if first != "all":
-            return print_stack(find(first))
+            return print_stack(find(first), full)
         for one in sorted(every(wanted.strip()), key=lambda one: one.id):
-            print_stack(one)
+            print_stack(one, full)
 
 
 class Switch(gdb.Command):
