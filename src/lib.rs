@@ -39,7 +39,8 @@
 //! - [`io`] for pipes, standard streams, any other descriptor, and copies between them;
 //! - [`fs`] for files, [`process`] for child processes, [`signal`] for signals of the system;
 //! - [`blocking`](crate::blocking()) and [`block_in_place`] for what can only block;
-//! - [`dump`](crate::dump()) for what each coroutine is doing;
+//! - [`dump`](crate::dump()) for what each coroutine is doing, [`trace`](crate::trace()) for what the
+//!   workers have done;
 //! - [`Builder`] and [`Runtime`] for a runtime of one's own: the first `spawn` starts a default one.
 //!
 //! Everything that blocks can be called from plain OS threads too, and blocks those.
@@ -106,6 +107,10 @@ pub mod time;
 mod timers;
 #[cfg(all(feature = "tokio", not(loom)))]
 pub mod tokio;
+#[cfg(not(loom))]
+mod trace;
+#[cfg(all(feature = "tracing", not(loom)))]
+pub mod tracing;
 mod util;
 
 #[cfg(not(loom))]
@@ -124,6 +129,7 @@ mod exports {
     };
     pub use crate::sched::{OnDeadlock, Stall, WorkerCounters};
     pub use crate::thread::{Cancelled, spawn};
+    pub use crate::trace::Trace;
     #[cfg(feature = "macros")]
     pub use pirn_macros::{main, test};
 }
@@ -167,6 +173,15 @@ where
 #[must_use]
 pub fn dump() -> Dump {
     dump::dump(sched::Shared::all())
+}
+
+/// What the workers of all runtimes that [record](Builder::trace) have done of late.
+///
+/// May be called from anywhere; nobody is asked or stopped: see [`Runtime::trace`].
+#[cfg(not(loom))]
+#[must_use]
+pub fn trace() -> Trace {
+    trace::trace(&sched::Shared::all())
 }
 
 /// The metrics of the runtime to which the caller belongs, from one of its coroutines.

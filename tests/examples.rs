@@ -8,6 +8,8 @@ mod crawler;
 mod panic_abort;
 #[path = "../examples/race.rs"]
 mod race;
+#[path = "../examples/stall.rs"]
+mod stall;
 #[path = "../examples/supervisor.rs"]
 mod supervisor;
 #[path = "../examples/timeout.rs"]
@@ -21,7 +23,7 @@ const EXAMPLE: &str = "PIRN_TEST_EXAMPLE";
 /// An example, what runs it, and what its output is to be like.
 type Test = (&'static str, fn(), fn(&str) -> bool);
 
-const TESTS: [Test; 5] = [
+const TESTS: [Test; 6] = [
     // How far the talk gets depends on the machine.
     (
         "timeout",
@@ -39,6 +41,19 @@ const TESTS: [Test; 5] = [
     ("supervisor", supervisor::main, |text| {
         text.matches("again in").count() == 4
             && text.ends_with("gave up after 3 restarts: no disk\n")
+    }),
+    ("stall", stall::main, |text| {
+        let says = |part: &str, who: &str| {
+            let line = text.lines().find(|line| line.starts_with(part) && line.contains(who));
+            line.is_some_and(|line| line.contains("examples/stall.rs:"))
+        };
+        ["hog", "wanting"].into_iter().all(|who| {
+            let who = format!("\"{who}\"");
+            // Once in the watch's words, and once in the dump's.
+            says("stall: worker 0 has run coroutine ", &format!("{who}, "))
+                && says("coroutine ", &format!("{who} [running"))
+        }) && text.matches("worker 0 is busy: its 2 coroutines cannot be listed").count() == 2
+            && text.ends_with("both end: 2\n")
     }),
     ("crawler", || crawler::main().expect("it works"), |text| text.contains("Totals {")),
     ("panic_abort", panic_abort::main, |text| text.ends_with("join: it was cancelled\n")),

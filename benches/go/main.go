@@ -1,14 +1,18 @@
 // The rows of the benches in Go: the same work, counts and figures as in src/contestants.
 //
 //	main WORKERS WORK NUMBER...   does the work once to warm up, then prints its figures
-//	main serve                    echo: prints its address, then serves until it is killed
+//	main serve|http WORKERS       echo, or plain text: prints its address, then serves until it is killed
 package main
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -202,12 +206,178 @@ func serve() {
 	}
 }
 
+// Plain text by HTTP.
+func plain() {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(listener.Addr())
+	panic(http.Serve(listener, http.HandlerFunc(func(to http.ResponseWriter, _ *http.Request) {
+		to.Header().Set("Content-Type", "text/plain")
+		io.WriteString(to, "Hello, World!")
+	})))
+}
+
+func millis(run func()) float64 {
+	return nanosEach(1, run) / 1e6
+}
+
+func skynetOf(first, leaves, fan int) int {
+	if leaves == 1 {
+		return first
+	}
+	sums := make(chan int, fan)
+	for n := 0; n < fan; n++ {
+		go func() { sums <- skynetOf(first+n*(leaves/fan), leaves/fan, fan) }()
+	}
+	sum := 0
+	for n := 0; n < fan; n++ {
+		sum += <-sums
+	}
+	return sum
+}
+
+func skynet(leaves, fan int) float64 {
+	return millis(func() {
+		if skynetOf(0, leaves, fan) != leaves*(leaves-1)/2 {
+			panic("another sum")
+		}
+	})
+}
+
+func selected(messages int) float64 {
+	var channels [4]chan uint64
+	for i := range channels {
+		channels[i] = make(chan uint64)
+	}
+	return nanosEach(messages, func() {
+		for _, channel := range channels {
+			go func() {
+				for n := 0; n < messages/4; n++ {
+					channel <- uint64(n)
+				}
+			}()
+		}
+		for n := 0; n < messages/4*4; n++ {
+			select {
+			case <-channels[0]:
+			case <-channels[1]:
+			case <-channels[2]:
+			case <-channels[3]:
+			}
+		}
+	})
+}
+
+// Ends its goroutines by a channel that is closed, which others notice by themselves.
+func sieve(primes int) float64 {
+	return millis(func() {
+		done := make(chan struct{})
+		defer close(done)
+		numbers := make(chan uint64)
+		go func(to chan uint64) {
+			for n := uint64(2); ; n++ {
+				select {
+				case to <- n:
+				case <-done:
+					return
+				}
+			}
+		}(numbers)
+		for i := 0; i < primes; i++ {
+			prime, filtered := <-numbers, make(chan uint64)
+			go func(from chan uint64) {
+				for {
+					select {
+					case n := <-from:
+						if n%prime == 0 {
+							continue
+						}
+						select {
+						case filtered <- n:
+						case <-done:
+							return
+						}
+					case <-done:
+						return
+					}
+				}
+			}(numbers)
+			numbers = filtered
+		}
+	})
+}
+
+func fib(n int) int {
+	if n < 2 {
+		return n
+	}
+	return fib(n-1) + fib(n-2)
+}
+
+func forkJoin(n, aloneFrom int) int {
+	if n <= aloneFrom {
+		return fib(n)
+	}
+	left := make(chan int, 1)
+	go func() { left <- forkJoin(n-1, aloneFrom) }()
+	return forkJoin(n-2, aloneFrom) + <-left
+}
+
+func timers(crowd, each int) float64 {
+	return nanosEach(crowd*each, func() {
+		var all sync.WaitGroup
+		for i := 0; i < crowd; i++ {
+			all.Go(func() {
+				for n := 0; n < each; n++ {
+					within, cancel := context.WithTimeout(context.Background(), 600*time.Second)
+					runtime.Gosched()
+					if within.Err() != nil {
+						panic("no time")
+					}
+					cancel()
+				}
+			})
+		}
+		all.Wait()
+	})
+}
+
+// Seconds of processor time, and how many ms late the sleepers were: the median and p99.
+func sleepers(count, longest int) (seconds, p50, p99 float64) {
+	before := cpu()
+	late := make([]time.Duration, count)
+	var all sync.WaitGroup
+	for n := 0; n < count; n++ {
+		all.Go(func() {
+			wanted := time.Duration(1+n*7919%longest) * time.Millisecond
+			start := time.Now()
+			time.Sleep(wanted)
+			late[n] = time.Since(start) - wanted
+		})
+	}
+	all.Wait()
+	seconds = float64(cpu()-before) / 1e9
+	slices.Sort(late)
+	ms := func(percent int) float64 { return float64(late[(count-1)*percent/100]) / 1e6 }
+	return seconds, ms(50), ms(99)
+}
+
 func main() {
-	if len(os.Args) == 2 && os.Args[1] == "serve" {
-		serve()
+	if len(os.Args) == 3 && (os.Args[1] == "serve" || os.Args[1] == "http") {
+		workers, err := strconv.Atoi(os.Args[2])
+		if err != nil {
+			panic(err)
+		}
+		runtime.GOMAXPROCS(workers)
+		if os.Args[1] == "serve" {
+			serve()
+		}
+		plain()
 	}
 	if len(os.Args) < 3 {
-		fmt.Fprintln(os.Stderr, "usage: main serve, or main WORKERS WORK NUMBER...")
+		fmt.Fprintln(os.Stderr, "usage: main serve|http WORKERS, or main WORKERS WORK NUMBER...")
 		os.Exit(2)
 	}
 	var numbers []int
@@ -232,6 +402,19 @@ func main() {
 		run = func() float64 { return crowd(numbers[0], numbers[1], numbers[2], numbers[3]) }
 	case "mutex":
 		run = func() float64 { return mutex(numbers[0], numbers[1]) }
+	case "skynet":
+		run = func() float64 { return skynet(numbers[0], numbers[1]) }
+	case "select":
+		run = func() float64 { return selected(numbers[0]) }
+	case "sieve":
+		run = func() float64 { return sieve(numbers[0]) }
+	case "fib":
+		run = func() float64 { return millis(func() { forkJoin(numbers[0], numbers[1]) }) }
+	case "timers":
+		run = func() float64 { return timers(numbers[0], numbers[1]) }
+	case "sleepers":
+		fmt.Println(sleepers(numbers[0], numbers[1]))
+		return
 	case "parked":
 		fmt.Println(parked(numbers[0]))
 		return
@@ -243,7 +426,9 @@ func main() {
 	switch os.Args[2] {
 	case "crowd":
 		operations = numbers[3]
-	case "mutex":
+	case "fib":
+		operations = 1
+	case "mutex", "timers":
 		operations = numbers[0] * numbers[1]
 	}
 	run()

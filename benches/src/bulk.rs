@@ -7,6 +7,7 @@
 #![expect(unsafe_code, reason = "splice and recv with MSG_TRUNC")]
 
 use crate::cpu;
+use crate::table::Table;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -203,10 +204,6 @@ fn drive(who: &str) -> io::Result<Option<Outcome>> {
 
 /// The table of the proxies.
 pub(crate) fn bulk() {
-    println!("\nbulk data through a TCP proxy, one connection, {ROUNDS} rounds in turn");
-    println!(
-        "| proxy | GB/s: median | least | most | CPU s per GB: median | least | most |\n|---|---|---|---|---|---|---|"
-    );
     let mut lanes: Vec<_> = PROXIES.into_iter().map(|who| (who, Vec::new())).collect();
     for _ in 0..ROUNDS {
         for (who, outcomes) in &mut lanes {
@@ -216,21 +213,11 @@ pub(crate) fn bulk() {
             }
         }
     }
+    let what = "bulk data through a TCP proxy, one connection";
+    let mut table = Table::new(what, &["GB/s", "CPU s per GB"]);
     for (who, outcomes) in lanes {
-        if outcomes.is_empty() {
-            println!("| {who} | is not here | | | | | |");
-            continue;
-        }
-        let quantiles = |figure: fn(&Outcome) -> f64| {
-            let mut figures: Vec<f64> = outcomes.iter().map(figure).collect();
-            figures.sort_by(f64::total_cmp);
-            let (least, most) = (figures[0], figures[figures.len() - 1]);
-            format!("{:.2} | {least:.2} | {most:.2}", figures[figures.len() / 2])
-        };
-        println!(
-            "| {who} | {} | {} |",
-            quantiles(|outcome| outcome.gigabytes_per_second),
-            quantiles(|outcome| outcome.cpu_per_gigabyte)
-        );
+        let figures = |one: &Outcome| vec![one.gigabytes_per_second, one.cpu_per_gigabyte];
+        table.line(who, outcomes.iter().map(figures).collect());
     }
+    table.finish();
 }

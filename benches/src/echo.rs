@@ -5,55 +5,39 @@ use crate::contestants;
 use crate::cpu;
 use crate::epoll::Epoll;
 use crate::files;
+use crate::race::Entry;
+use crate::server::Server;
+use crate::table::Table;
 use hdrhistogram::Histogram;
 use std::collections::HashMap;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::os::fd::AsRawFd;
-use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 const MESSAGE: usize = 64;
 const RUN: Duration = Duration::from_secs(3);
 const ROUNDS: usize = 3;
 
-/// A server in a child process: prints its address, then serves until it is killed.
-pub(crate) fn child(arguments: &[String]) -> io::Result<()> {
-    let serve = match arguments {
-        [who] => contestants::built_in(who).and_then(|contestant| contestant.serve),
-        _ => None,
-    };
-    serve.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "serve WHO"))?()
-}
-
-struct Server {
-    process: Child,
-    address: SocketAddr,
-}
-
-impl Server {
-    fn start(who: &str) -> io::Result<Server> {
-        let mut program = contestants::program(who, "serve")?;
-        let mut process = program.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
-        let stdout = process.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?;
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line)?;
-        let address = line.trim().parse().map_err(io::Error::other)?;
-        Ok(Server { process, address })
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _gone = self.process.kill();
-        let _reaped = self.process.wait();
-    }
-}
-
 struct Outcome {
     per_second: f64,
     cpu_per_million: f64,
     latency: Histogram<u64>,
+}
+
+impl Outcome {
+    /// As the table has them.
+    fn figures(&self) -> Vec<f64> {
+        let micros = |quantile| self.latency.value_at_quantile(quantile) as f64 / 1e3;
+        vec![self.cpu_per_million, self.per_second, micros(0.5), micros(0.99), micros(0.999)]
+    }
+
+    fn steady_figures(&self) -> Vec<f64> {
+        let millis = |quantile| self.latency.value_at_quantile(quantile) as f64 / 1e6;
+        let cpu = self.cpu_per_million * self.latency.len() as f64 / 1e6;
+        let most = self.latency.max() as f64 / 1e6;
+        vec![millis(0.99), cpu, self.per_second, millis(0.5), millis(0.999), most]
+    }
 }
 
 /// Keeps one message in flight on each connection.
@@ -105,47 +89,51 @@ fn drive(server: &Server, connections: usize) -> io::Result<Outcome> {
 }
 
 /// In this order: what the others are measured by comes first.
-const SERVERS: [&str; 5] = ["floor", "may", "tokio", "go", "pirn"];
+const SERVERS: [Entry; 7] = [
+    ("floor", "floor", 2),
+    ("may", "may", 2),
+    ("tokio", "tokio", 2),
+    ("Go", "go", 2),
+    ("gevent", "gevent", 1),
+    ("pirn", "pirn", 2),
+    ("pirn, migrating", "pirn, migrating", 2),
+];
+
+/// Beside the others where that is cheap.
+const ON_ONE: [Entry; 4] = [
+    ("floor, 1 core", "floor", 1),
+    ("tokio, 1 worker", "tokio", 1),
+    ("Go, 1 processor", "go", 1),
+    ("pirn, 1 worker", "pirn", 1),
+];
 
 /// All rows of the echo table.
 pub(crate) fn echo() {
-    for connections in [1, 64, 1_000, 5_000] {
-        println!("\necho of {MESSAGE} B, {connections} connections, {ROUNDS} rounds in turn");
-        println!(
-            "| server | requests/s | CPU s per million: median | least | most | p50 us | p99 us | p99.9 us |\n|---|---|---|---|---|---|---|---|"
-        );
+    for connections in [1, 64, 1_000, 5_000, 10_000] {
+        let on_one = if connections == 64 { ON_ONE.as_slice() } else { &[] };
         let mut lanes: Vec<_> = SERVERS
-            .into_iter()
-            .filter(|who| contestants::is_built(who))
-            .map(|who| (who, Vec::new()))
+            .iter()
+            .chain(on_one)
+            .filter(|(_, who, _)| contestants::is_built(who))
+            .map(|entry| (entry, Vec::new()))
             .collect();
         for _ in 0..ROUNDS {
-            for (who, outcomes) in &mut lanes {
-                match Server::start(who).and_then(|server| drive(&server, connections)) {
-                    Ok(outcome) => outcomes.push(outcome),
+            for ((_, who, workers), rounds) in &mut lanes {
+                let server = Server::start(who, "serve", *workers);
+                match server.and_then(|server| drive(&server, connections)) {
+                    Ok(outcome) => rounds.push(outcome.figures()),
                     Err(error) => eprintln!("{who} failed: {error}"),
                 }
             }
         }
-        for (who, outcomes) in &mut lanes {
-            outcomes.sort_by(|a, b| a.cpu_per_million.total_cmp(&b.cpu_per_million));
-            let [least, .., most] = outcomes.as_slice() else {
-                println!("| {who} | failed | | | | | | |");
-                continue;
-            };
-            let median = &outcomes[outcomes.len() / 2];
-            let micros = |quantile| median.latency.value_at_quantile(quantile) as f64 / 1e3;
-            println!(
-                "| {who} | {:.0} | {:.2} | {:.2} | {:.2} | {:.0} | {:.0} | {:.0} |",
-                median.per_second,
-                median.cpu_per_million,
-                least.cpu_per_million,
-                most.cpu_per_million,
-                micros(0.5),
-                micros(0.99),
-                micros(0.999)
-            );
+        let mut table = Table::new(
+            &format!("echo of {MESSAGE} B, {connections} connections"),
+            &["CPU s per million", "requests a second", "p50 us", "p99 us", "p99.9 us"],
+        );
+        for ((name, ..), rounds) in lanes {
+            table.line(name, rounds);
         }
+        table.finish();
     }
 }
 
@@ -215,34 +203,28 @@ fn drive_steadily(server: &mut Server, connections: usize) -> io::Result<Outcome
 pub(crate) fn beside_files() {
     const CONNECTIONS: usize = 9_900;
 
-    println!("\n{RATE} messages of {MESSAGE} B a second over {CONNECTIONS} connections");
-    println!("| server | requests/s | CPU s | p50 ms | p99 ms | p99.9 ms | most ms |");
-    println!("|---|---|---|---|---|---|---|");
+    let servers = [contestants::NO_FILES, contestants::OUR_FILES, contestants::STD_FILES];
+    let mut lanes = servers.map(|who| (who, Vec::new()));
     for _ in 0..ROUNDS {
-        for who in [contestants::NO_FILES, contestants::OUR_FILES, contestants::STD_FILES] {
-            let outcome = Server::start(who).and_then(|mut server| {
+        for (who, rounds) in &mut lanes {
+            let outcome = Server::start(who, "serve", 2).and_then(|mut server| {
                 let _leftovers = files::beside_scratch(server.process.id());
                 let outcome = drive_steadily(&mut server, CONNECTIONS);
                 drop(server);
                 outcome
             });
             match outcome {
-                Ok(outcome) => print_steady(who, &outcome),
-                Err(error) => println!("| {who} | failed: {error} | | | | | |"),
+                Ok(outcome) => rounds.push(outcome.steady_figures()),
+                Err(error) => eprintln!("{who} failed: {error}"),
             }
         }
     }
-}
-
-fn print_steady(who: &str, outcome: &Outcome) {
-    let millis = |quantile| outcome.latency.value_at_quantile(quantile) as f64 / 1e6;
-    println!(
-        "| {who} | {:.0} | {:.1} | {:.2} | {:.1} | {:.1} | {:.1} |",
-        outcome.per_second,
-        outcome.cpu_per_million * outcome.latency.len() as f64 / 1e6,
-        millis(0.5),
-        millis(0.99),
-        millis(0.999),
-        outcome.latency.max() as f64 / 1e6
+    let mut table = Table::new(
+        &format!("{RATE} messages of {MESSAGE} B a second over {CONNECTIONS} connections"),
+        &["p99 ms", "CPU s", "requests a second", "p50 ms", "p99.9 ms", "most ms"],
     );
+    for (who, rounds) in lanes {
+        table.line(who, rounds);
+    }
+    table.finish();
 }

@@ -42,16 +42,32 @@ impl Epoll {
     }
 }
 
+/// The echo.
+pub(crate) fn serve(cores: usize) -> io::Result<()> {
+    run(cores, |received, _| received)
+}
+
+/// HTTP that does not look at what is asked.
+pub(crate) fn http(cores: usize) -> io::Result<()> {
+    run(cores, |_, output| {
+        output.clear();
+        crate::http::write_answer(output);
+        output
+    })
+}
+
+/// From what was received, with a place for it, to what is sent.
+type Answer = for<'a> fn(&'a [u8], &'a mut Vec<u8>) -> &'a [u8];
+
 /// One edge-triggered loop per core; connections are dealt out in turn.
-pub(crate) fn serve() -> io::Result<()> {
+fn run(cores: usize, answer: Answer) -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     println!("{}", listener.local_addr()?);
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let loops = (0..cores).map(|_| Epoll::new()).collect::<io::Result<Vec<_>>>()?;
     std::thread::scope(|scope| {
         for epoll in &loops {
             scope.spawn(move || {
-                let mut buffer = [0; 4096];
+                let (mut buffer, mut output) = ([0; 4096], Vec::new());
                 loop {
                     for event in epoll.wait(None) {
                         let fd = event as i32;
@@ -59,12 +75,13 @@ pub(crate) fn serve() -> io::Result<()> {
                         let length =
                             unsafe { libc::recv(fd, buffer.as_mut_ptr().cast(), buffer.len(), 0) };
                         if length > 0 {
-                            // SAFETY: as above; the bytes were just received.
+                            let answer = answer(&buffer[..length as usize], &mut output);
+                            // SAFETY: as above; the bytes are alive.
                             unsafe {
                                 libc::send(
                                     fd,
-                                    buffer.as_ptr().cast(),
-                                    length as usize,
+                                    answer.as_ptr().cast(),
+                                    answer.len(),
                                     libc::MSG_NOSIGNAL,
                                 )
                             };

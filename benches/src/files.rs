@@ -6,7 +6,8 @@
 #![expect(unsafe_code, reason = "io_uring is told where the buffer is")]
 
 use crate::cpu;
-use crate::table::{head, nanos_each, row};
+use crate::race::CPU;
+use crate::table::{Table, nanos_each};
 use io_uring::{IoUring, opcode, types};
 use std::fs::{self, File};
 use std::hint::black_box;
@@ -51,22 +52,18 @@ fn measured(operations: u64, run: impl FnOnce()) -> (f64, f64) {
 type Run<'a> = Box<dyn FnMut() -> (f64, f64) + 'a>;
 
 fn contest(what: &str, mut contestants: Vec<(&str, Run<'_>)>) {
-    let mut figures = vec![(Vec::new(), Vec::new()); contestants.len()];
+    let mut figures = vec![Vec::new(); contestants.len()];
     for _ in 0..ROUNDS {
-        for ((clock, processor), (_, run)) in figures.iter_mut().zip(&mut contestants) {
+        for (rounds, (_, run)) in figures.iter_mut().zip(&mut contestants) {
             let (nanos, of_processor) = run();
-            clock.push(nanos);
-            processor.push(of_processor);
+            rounds.push(vec![nanos, of_processor]);
         }
     }
-    head(what, "ns");
-    for ((clock, _), (name, _)) in figures.iter().zip(&contestants) {
-        row(name, clock.clone());
+    let mut table = Table::new(what, &["ns", CPU]);
+    for (rounds, (name, _)) in figures.into_iter().zip(&contestants) {
+        table.line(name, rounds);
     }
-    head(&format!("{what}: processor time"), "ns");
-    for ((_, processor), (name, _)) in figures.iter().zip(&contestants) {
-        row(name, processor.clone());
-    }
+    table.finish();
 }
 
 fn offsets(operations: u64) -> impl Iterator<Item = u64> {
@@ -274,7 +271,7 @@ fn work_on_files(beside: Beside, number: usize) -> io::Result<()> {
 }
 
 /// The file work begins at the first line of input, and the process ends with the input.
-fn serve(beside: Beside) -> io::Result<()> {
+fn serve(beside: Beside, workers: usize) -> io::Result<()> {
     let (go, begin) = pirn::channel::bounded(0);
     std::thread::spawn(move || {
         let mut lines = io::stdin().lines();
@@ -284,7 +281,7 @@ fn serve(beside: Beside) -> io::Result<()> {
         lines.for_each(drop);
         std::process::exit(0);
     });
-    let builder = pirn::Builder::new().stack_size(64 * 1024);
+    let builder = pirn::Builder::new().workers(workers).stack_size(64 * 1024);
     builder.build()?.run(|| {
         pirn::spawn(move || {
             if begin.recv().is_err() {
@@ -298,7 +295,7 @@ fn serve(beside: Beside) -> io::Result<()> {
                 });
             }
         });
-        crate::contestants::echo_by_pirn()
+        crate::contestants::echo_by_pirn::<crate::contestants::Homed>()
     })
 }
 
@@ -312,16 +309,16 @@ fn beside_name(number: usize) -> String {
 }
 
 /// The server of a child process.
-pub(crate) fn serve_beside_nothing() -> io::Result<()> {
-    serve(Beside::Nothing)
+pub(crate) fn serve_beside_nothing(workers: usize) -> io::Result<()> {
+    serve(Beside::Nothing, workers)
 }
 
 /// The server of a child process.
-pub(crate) fn serve_beside_ours() -> io::Result<()> {
-    serve(Beside::Ours)
+pub(crate) fn serve_beside_ours(workers: usize) -> io::Result<()> {
+    serve(Beside::Ours, workers)
 }
 
 /// The server of a child process.
-pub(crate) fn serve_beside_std() -> io::Result<()> {
-    serve(Beside::Std)
+pub(crate) fn serve_beside_std(workers: usize) -> io::Result<()> {
+    serve(Beside::Std, workers)
 }

@@ -1,12 +1,17 @@
 //! Side-by-side measurements: pirn, the bare means, threads, and with the feature `peers` may,
-//! tokio and Go, alternately in one run.
+//! tokio, hyper, Go, gevent and nginx, alternately in one run.
 //!
 //! ```text
-//! cargo run --release -p pirn-benches -- switch spawn parked place channel echo bulk locks mutex files beside cancel
-//! cargo run --release -p pirn-benches --features peers -- channel
+//! cargo run --release -p pirn-benches --features peers -- all
+//! cargo run --release -p pirn-benches --features peers -- --save results.json channel skynet
+//! cargo run --release -p pirn-benches -- report results.json
 //! ```
 //!
-//! Each row is the median of several rounds in which the contestants take turns, with the smallest
+//! `all` measures every row, keeps the figures in `benches/results.json`, and makes the charts in
+//! `docs/charts` of them. Rows by themselves are only printed, unless they are to be saved: then they
+//! replace what the file has of these rows. `report` prints what a file has and makes the charts.
+//!
+//! Each figure is the median of several rounds in which the contestants take turns, with the smallest
 //! and the largest beside it. Machines differ and are shared: read the ratios.
 //!
 //! One contestant by itself, for a profiler ([`race`] has the names and the numbers):
@@ -18,34 +23,65 @@
 mod bulk;
 mod cancel;
 mod channel;
+mod chart;
 mod contestants;
 mod cpu;
 mod echo;
 mod epoll;
 mod files;
+mod http;
+mod idle;
 mod memory;
 mod micro;
 mod place;
 mod race;
+mod report;
+mod server;
+mod sleepers;
 mod sync;
 mod table;
+mod tree;
 
 use std::io;
+use std::path::Path;
 use std::process::ExitCode;
 
-const ROWS: [&str; 12] = [
-    "switch", "spawn", "parked", "place", "channel", "echo", "bulk", "locks", "mutex", "files",
-    "beside", "cancel",
+type Row = (&'static str, fn());
+
+const ROWS: [Row; 20] = [
+    ("switch", micro::switch),
+    ("spawn", micro::spawn),
+    ("parked", micro::parked),
+    ("skynet", tree::skynet),
+    ("channel", channel::channel),
+    ("select", tree::select),
+    ("sieve", tree::sieve),
+    ("mutex", sync::contended),
+    ("locks", sync::uncontended),
+    ("fib", tree::fork_join),
+    ("place", place::place),
+    ("sleepers", sleepers::sleepers),
+    ("timers", tree::timers),
+    ("cancel", cancel::cancel),
+    ("echo", echo::echo),
+    ("http", http::http),
+    ("idle", idle::idle),
+    ("bulk", bulk::bulk),
+    ("files", files::files),
+    ("beside", echo::beside_files),
 ];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let done = match arguments.first().map(String::as_str) {
-        None => print_tables(&ROWS),
-        Some("work") => race::child(&arguments[1..]),
-        Some("proxy") => bulk::child(&arguments[1..]),
-        Some("serve") => echo::child(&arguments[1..]),
-        Some(_) => print_tables(&arguments.iter().map(String::as_str).collect::<Vec<_>>()),
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["work", ..] => race::child(&arguments[1..]),
+        ["proxy", ..] => bulk::child(&arguments[1..]),
+        [mode @ ("serve" | "http"), _, ..] => server::child(mode, &arguments[1..]),
+        ["report", file] => report::report(Path::new(file)),
+        ["all"] => all(),
+        ["--save", file, rows @ ..] => measure(rows, Some(Path::new(file))),
+        rows => measure(rows, None),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -56,25 +92,21 @@ fn main() -> ExitCode {
     }
 }
 
-fn print_tables(rows: &[&str]) -> io::Result<()> {
-    if let Some(row) = rows.iter().find(|row| !ROWS.contains(row)) {
+fn all() -> io::Result<()> {
+    let file = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/results.json"));
+    measure(&[], Some(file))?;
+    report::report(file)
+}
+
+/// All rows, if none is named.
+fn measure(rows: &[&str], file: Option<&Path>) -> io::Result<()> {
+    if let Some(row) = rows.iter().find(|row| ROWS.iter().all(|(name, _)| name != *row)) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("no such row: {row}")));
     }
-    for row in rows {
-        match *row {
-            "switch" => micro::switch(),
-            "spawn" => micro::spawn(),
-            "parked" => micro::parked(),
-            "place" => place::place(),
-            "channel" => channel::channel(),
-            "echo" => echo::echo(),
-            "bulk" => bulk::bulk(),
-            "locks" => sync::uncontended(),
-            "mutex" => sync::contended(),
-            "files" => files::files(),
-            "beside" => echo::beside_files(),
-            "cancel" => cancel::cancel(),
-            other => unreachable!("{other} is not in ROWS"),
+    for (name, run) in ROWS {
+        if rows.is_empty() || rows.contains(&name) {
+            run();
+            report::save(name, file)?;
         }
     }
     Ok(())

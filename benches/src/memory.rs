@@ -1,8 +1,13 @@
-//! What this process has of the machine's memory.
+//! What a process has of the machine's memory.
 
 /// Bytes, resident and of page tables. Zero where there is no `/proc`.
 pub(crate) fn now() -> u64 {
-    field("VmRSS:") + field("VmPTE:")
+    of("self")
+}
+
+/// The same of a process.
+pub(crate) fn of(process: &str) -> u64 {
+    field(process, "VmRSS:") + field(process, "VmPTE:")
 }
 
 /// What each of `count` has added.
@@ -10,8 +15,8 @@ pub(crate) fn each_since(before: u64, count: u64) -> f64 {
     now().saturating_sub(before) as f64 / count as f64
 }
 
-fn field(name: &str) -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+fn field(process: &str, name: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
     let kibibytes = line.trim().trim_end_matches(" kB").parse::<u64>();
     kibibytes.map_or(0, |kibibytes| kibibytes * 1024)

@@ -14,13 +14,19 @@
 //! | `round-trip` | how many, capacity | ns there and back, through two channels |
 //! | `crowd` | producers, consumers, capacity or 0 for unbounded, messages | M messages a second |
 //! | `mutex` | how many want it, how often each | ns an operation |
+//! | `skynet` | leaves, fan-out | ms until their numbers have come up the tree |
+//! | `select` | messages | ns a message, out of one of four channels without a buffer |
+//! | `sieve` | primes | ms; each is a filter between two channels without a buffer |
+//! | `fib` | n, from where on nobody is spawned | ms |
+//! | `timers` | crowd, timeouts of each | ns a timeout that is set, a yield, and its end |
+//! | `sleepers` | how many, ms at most | s of processor time; ms late by the median; ms late at p99. Not warmed up |
 //!
 //! The others have one more figure: the processor time of the whole process for each operation,
 //! in ns.
 
 use crate::contestants;
 use crate::cpu;
-use crate::table;
+use crate::table::Table;
 use std::io;
 use std::process::{Command, Stdio};
 
@@ -30,8 +36,8 @@ pub(crate) type Entry = (&'static str, &'static str, usize);
 /// The unit of the last figure.
 pub(crate) const CPU: &str = "ns of processor time each";
 
-/// Runs the entries in turn, `rounds` times, and prints a table for each of the units. Entries that
-/// were not built (feature `peers`) are left out.
+/// Runs the entries in turn, `rounds` times, and prints a table. Entries that were not built
+/// (feature `peers`) are left out.
 pub(crate) fn race(
     what: &str,
     units: &[&str],
@@ -55,15 +61,14 @@ pub(crate) fn race(
             }
         }
     }
-    for (index, unit) in units.iter().enumerate() {
-        table::head(what, unit);
-        for ((name, ..), results) in &lanes {
-            match results {
-                Ok(rounds) => table::row(name, rounds.iter().map(|round| round[index]).collect()),
-                Err(error) => println!("| {name} | failed: {error} | | |"),
-            }
+    let mut table = Table::new(what, units);
+    for ((name, ..), results) in lanes {
+        match results {
+            Ok(rounds) => table.line(name, rounds),
+            Err(error) => table.failed(name, &error),
         }
     }
+    table.finish();
 }
 
 fn figures_of_a_process(
@@ -103,7 +108,8 @@ pub(crate) fn warm(
 ) -> Option<Vec<f64>> {
     let operations = match (work, numbers) {
         ("crowd", &[.., messages]) => messages,
-        ("mutex", &[crowd, each]) => crowd * each,
+        ("mutex" | "timers", &[crowd, each]) => crowd * each,
+        ("fib", _) => 1,
         (_, &[count, ..]) => count,
         _ => return None,
     };

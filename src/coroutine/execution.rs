@@ -136,6 +136,13 @@ pub(crate) fn with_locals<R>(f: impl FnOnce(&mut Locals) -> R) -> Option<R> {
     Some(result)
 }
 
+/// Calls `f` with the spans of the running coroutine; `None` if no coroutine runs.
+#[cfg(feature = "tracing")]
+pub(super) fn with_spans<R>(f: impl FnOnce(&crate::coroutine::Spans) -> R) -> Option<R> {
+    // SAFETY: the caller runs on that coroutine, at its home.
+    sched::current_coroutine().map(|running| f(unsafe { &running.as_ref().resident().spans }))
+}
+
 /// Destroys what the running coroutine keeps for itself, the youngest first, as std does at the end
 /// of a thread. A result that nobody can ask for goes before, since its destructor may look there.
 #[cold]
@@ -149,6 +156,8 @@ pub(super) fn end_locals(header: &Header, discard: impl FnOnce()) {
             drop(value);
         }
     });
+    // SAFETY: it runs, and this is its home.
+    unsafe { header.resident() }.spans.end();
 }
 
 /// Runs what may panic with nobody there to be told: as any panic it ends what it happened in, and
@@ -189,7 +198,12 @@ pub(crate) unsafe fn entry(header: NonNull<Header>, suspender: Suspender) {
     unsafe {
         let header = header.as_ref();
         header.resident().suspender.set(Some(suspender));
+        header.resident().spans.begin();
         header.run_body();
+        // A destructor may have entered more after the end of the others.
+        if header.resident().spans.are_used() {
+            header.resident().spans.end();
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 use crate::coroutine::execution;
 use crate::coroutine::locals::Locals;
 use crate::coroutine::scope::{Failure, ScopeCount};
+use crate::coroutine::spans::Spans;
 use crate::coroutine::switch::{Suspender, Switch};
 #[cfg(debug_assertions)]
 use crate::park::HeldGuards;
@@ -21,7 +22,7 @@ use crate::sched::Processor;
 use crate::stack::Class;
 use crate::timers::TimerKey;
 use std::cell::{Cell, UnsafeCell};
-use std::mem::{ManuallyDrop, MaybeUninit};
+use std::mem::{ManuallyDrop, MaybeUninit, offset_of};
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -92,10 +93,50 @@ pub(crate) struct Resident {
     pub(crate) held: HeldGuards,
     /// The values of its `coroutine_local!`s, if it has any.
     pub(crate) locals: Cell<Option<Box<Locals>>>,
+    /// The spans that it has entered.
+    pub(crate) spans: Spans,
     /// A cancellation has begun to unwind it.
     pub(crate) unwound: Cell<bool>,
     /// How often it has been told that it is cancelled.
     pub(crate) deliveries: Cell<u16>,
+}
+
+/// Where a debugger finds what it shows, in bytes from the header's start.
+#[repr(C)]
+pub(crate) struct Shape {
+    size: u32,
+    park: u32,
+    home: u32,
+    link: u32,
+    lineage: u32,
+    id: u32,
+    spawned_at: u32,
+    name: u32,
+    switch: u32,
+    switch_size: u32,
+    suspender: u32,
+    reason: u32,
+    class: u32,
+    next: u32,
+}
+
+impl Shape {
+    pub(crate) const HEADER: Shape = Shape {
+        size: size_of::<Header>() as u32,
+        park: offset_of!(Header, park) as u32,
+        home: offset_of!(Header, home) as u32,
+        link: offset_of!(Header, link) as u32,
+        lineage: offset_of!(Header, lineage) as u32,
+        id: offset_of!(Header, id) as u32,
+        spawned_at: offset_of!(Header, spawned_at) as u32,
+        name: offset_of!(Header, name) as u32,
+        switch: offset_of!(Header, resident.switch) as u32,
+        switch_size: size_of::<Option<Switch>>() as u32,
+        suspender: offset_of!(Header, resident.suspender) as u32,
+        reason: offset_of!(Header, resident.reason) as u32,
+        class: offset_of!(Header, resident.class) as u32,
+        next: offset_of!(Header, resident.next) as u32,
+    };
 }
 
 /// Two things of few bits each, so that neither makes the header longer.
@@ -158,6 +199,7 @@ pub(crate) struct Seed {
     pub(crate) class: Class,
     pub(crate) local: bool,
     pub(crate) migrating: bool,
+    pub(crate) spans: Spans,
     /// The coroutine that spawns it; 0 for a plain thread.
     pub(crate) parent: u64,
     /// The time, as [`Header::since`] has it.
@@ -197,7 +239,8 @@ impl<T, F: FnOnce() -> T> Frame<F, T> {
         // SAFETY: as above; what the stage held has been moved out.
         unsafe { stage.write(Stage::Result(result)) };
         // SAFETY: the coroutine runs, on its home.
-        if unsafe { frame.header.resident() }.has_locals() {
+        let resident = unsafe { frame.header.resident() };
+        if resident.has_locals() || resident.spans.are_used() {
             execution::end_locals(&frame.header, || {
                 // SAFETY: completion has not been published, and no handle is left to look.
                 drop(std::mem::replace(unsafe { &mut *stage }, Stage::Empty));
@@ -269,6 +312,7 @@ impl Coroutine {
                 #[cfg(debug_assertions)]
                 held: HeldGuards::new(),
                 locals: Cell::new(None),
+                spans: seed.spans,
                 unwound: Cell::new(false),
                 deliveries: Cell::new(0),
             },

@@ -16,13 +16,17 @@
 //!   runtime that ends resumes it once more so that it unwinds.
 //!
 //! [`header`] is the allocation, [`switch`] the stack switch, [`execution`] what runs on the stack,
-//! [`locals`] what a coroutine keeps for itself, [`unwinding`] how a coroutine parks in the middle of a panic, [`scope`] the count that scopes
+//! [`locals`] what a coroutine keeps for itself, [`spans`] what it has entered of `tracing`,
+//! [`unwinding`] how a coroutine parks in the middle of a panic, [`scope`] the count that scopes
 //! wait for. The atomic protocols are in [`crate::protocol`].
 
 mod execution;
 mod header;
 mod locals;
 mod scope;
+#[cfg_attr(feature = "tracing", path = "spans/followed.rs")]
+#[cfg_attr(not(feature = "tracing"), path = "spans/none.rs")]
+mod spans;
 mod switch;
 mod unwinding;
 
@@ -31,8 +35,11 @@ pub(crate) use execution::{
     abort_on_unwind, contained, describe, entry, is_cancellation, set_unwound, suspend,
     unwind_cancelled, unwind_exited, unwind_if_cancelled, was_cancelled, with_locals,
 };
-pub(crate) use header::{Coroutine, Header, Joiner, Resident, Seed};
+pub(crate) use header::{Coroutine, Header, Joiner, Resident, Seed, Shape};
 pub(crate) use locals::{Local, LocalId};
 pub(crate) use scope::{Failure, ScopeCount};
+pub(crate) use spans::Spans;
+#[cfg(feature = "tracing")]
+pub(crate) use spans::{Follows, Told, enter, exit, with_default};
 pub(crate) use switch::{Resumed, Switch};
 pub(crate) use unwinding::UnwindBank;

@@ -352,8 +352,9 @@ where
     };
     // SAFETY: this is the running coroutine, and the request outlives the suspension.
     let suspend = || unsafe { crate::coroutine::suspend(header, (&raw mut request).cast()) };
-    if !sched::switching_off_panics(suspend) {
-        // The panic in progress cannot leave this thread: the thread waits with it.
+    if !resident.spans.left_for(|| sched::switching_off_panics(suspend)) {
+        // The panic in progress cannot leave this thread, or a subscriber is being told of a switch:
+        // the thread waits with it.
         return os::park(reason, own, Cancel::Defer, |ticket| {
             publish.take().is_some_and(|publish| publish(ticket))
         });

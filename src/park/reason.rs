@@ -4,7 +4,11 @@ use std::fmt;
 use std::os::fd::RawFd;
 
 /// Each place that waits has its own.
+///
+/// Debuggers read it, so its layout is fixed: a word for the variant, in the order of
+/// [`WaitReason::ALL`], and one for what it holds. It is what the compiler would choose, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
 pub(crate) enum WaitReason {
     /// It does not wait.
     None,
@@ -62,7 +66,7 @@ impl Readiness {
     const ALL: [Readiness; 4] =
         [Readiness::Read, Readiness::Write, Readiness::Accept, Readiness::Connect];
 
-    fn name(self) -> &'static str {
+    const fn name(self) -> &'static str {
         match self {
             Readiness::Read => "read",
             Readiness::Write => "write",
@@ -77,7 +81,7 @@ impl DescriptorWait {
         WaitReason::Descriptor(DescriptorWait((fd as usize) << 2 | readiness as usize))
     }
 
-    pub(crate) fn readiness(self) -> Readiness {
+    pub(crate) const fn readiness(self) -> Readiness {
         Readiness::ALL[self.0 & 3]
     }
 
@@ -87,6 +91,48 @@ impl DescriptorWait {
 }
 
 impl WaitReason {
+    /// One of each kind, in order.
+    pub(crate) const ALL: [WaitReason; 30] = {
+        use WaitReason::*;
+        [
+            None,
+            Park,
+            Sleep,
+            Future,
+            Join,
+            Scope,
+            Read,
+            Write,
+            Accept,
+            Connect,
+            Descriptor(DescriptorWait(0)),
+            Lookup,
+            Process,
+            Signal,
+            Blocking,
+            File,
+            Dump,
+            Clock,
+            Select(0),
+            Send(0),
+            Receive(0),
+            Mutex(0),
+            RwLockRead(0),
+            RwLockWrite(0),
+            Condvar(0),
+            Once(0),
+            Barrier(0),
+            Semaphore(0),
+            Event(0),
+            Notify(0),
+        ]
+    };
+
+    /// What kind of a wait it is.
+    pub(crate) const fn kind(self) -> &'static str {
+        self.parts().0
+    }
+
     /// The same wait, with the descriptor it is about, if it is about one.
     #[inline]
     pub(crate) fn of_descriptor(self, fd: RawFd) -> WaitReason {
@@ -113,13 +159,8 @@ impl WaitReason {
         }
     }
 
-    /// What is waited for, of whatever object.
-    pub(crate) fn kind(self) -> &'static str {
-        self.parts().0
-    }
-
     /// What is waited for, and the address of the object if it has one.
-    fn parts(self) -> (&'static str, Option<usize>) {
+    const fn parts(self) -> (&'static str, Option<usize>) {
         match self {
             WaitReason::None => ("running", None),
             WaitReason::Park => ("park", None),
@@ -153,6 +194,41 @@ impl WaitReason {
             WaitReason::Notify(address) => ("notification", Some(address)),
         }
     }
+}
+
+macro_rules! numbered {
+    ($($number:literal $plain:ident)*; $($numbered:literal $about:ident)*; $last:literal) => {
+        impl WaitReason {
+            /// As one word, whose lowest eight bits say which it is. Of a payload the highest eight
+            /// bits are lost: no address and no descriptor has any there.
+            pub(crate) fn pack(self) -> u64 {
+                match self {
+                    $(WaitReason::$plain => $number,)*
+                    $(WaitReason::$about(payload) => (payload as u64) << 8 | $numbered,)*
+                    WaitReason::Descriptor(wait) => (wait.0 as u64) << 8 | $last,
+                }
+            }
+
+            /// The reason that was packed, if one was.
+            pub(crate) fn unpack(word: u64) -> Option<WaitReason> {
+                let payload = (word >> 8) as usize;
+                match word & 0xFF {
+                    $($number => Some(WaitReason::$plain),)*
+                    $($numbered => Some(WaitReason::$about(payload)),)*
+                    $last => Some(WaitReason::Descriptor(DescriptorWait(payload))),
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+numbered! {
+    0 None 1 Park 2 Sleep 3 Future 4 Join 5 Scope 6 Read 7 Write 8 Accept 9 Connect 10 Lookup
+    11 Process 12 Signal 13 Blocking 14 File 15 Dump 16 Clock;
+    32 Select 33 Send 34 Receive 35 Mutex 36 RwLockRead 37 RwLockWrite 38 Condvar 39 Once
+    40 Barrier 41 Semaphore 42 Event 43 Notify;
+    64
 }
 
 impl WaitReason {
@@ -198,5 +274,15 @@ mod tests {
             }
         }
         assert_eq!(WaitReason::Join.of_descriptor(3), WaitReason::Join);
+    }
+
+    #[test]
+    fn a_packed_reason_is_the_same_again() {
+        let descriptor = WaitReason::Accept.of_descriptor(RawFd::MAX);
+        let reasons = [WaitReason::None, WaitReason::Clock, WaitReason::Select(3), descriptor];
+        for reason in reasons.into_iter().chain([WaitReason::Notify(0x7FFF_FFFF_F008)]) {
+            assert_eq!(WaitReason::unpack(reason.pack()), Some(reason));
+        }
+        assert_eq!(WaitReason::unpack(255), None);
     }
 }

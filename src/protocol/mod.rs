@@ -24,6 +24,7 @@
 //! | [`raw_gate`] | who passes and who waits, for events and notifications | who opens it; waiters |
 //! | [`readiness`] | edges of a descriptor against those who wait for them | pollers; waiters |
 //! | [`pending`] | signals that have come, and when to ring for them | handlers; listeners |
+//! | [`ring`] | records that one thread writes over the oldest, and others copy meanwhile | the writer; readers |
 //! | [`short_lock`] | a lock for a few dozen instructions | whoever uses what it guards |
 //! | [`channel`] | messages, meetings, selection | senders; receivers |
 
@@ -43,6 +44,7 @@ pub(crate) mod raw_once;
 pub(crate) mod raw_rwlock;
 pub(crate) mod raw_semaphore;
 pub(crate) mod readiness;
+pub(crate) mod ring;
 pub(crate) mod short_lock;
 pub(crate) mod sleep;
 pub(crate) mod status;

@@ -11,6 +11,7 @@ use crate::sched::{
     Config, Driver, OnDeadlock, OnHeldGuard, OnStall, OnSwallowedCancel, Shared, Stall,
 };
 use crate::stack::{self, Class, DEFAULT_STACK_SIZE, GuardStrategy, StackOptions, Stacks};
+use crate::trace;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -25,6 +26,9 @@ const MAX_SURPLUS: usize = 64;
 const STALL_AFTER: Duration = Duration::from_millis(100);
 /// More workers than any machine has processors are a mistake.
 const MAX_WORKERS: usize = 4096;
+/// What a worker keeps for `PIRN_TRACE`: a megabyte and a half.
+const TRACED: usize = (1 << 16) - 1;
+const MAX_TRACED: usize = (1 << 24) - 1;
 
 /// Configures a [`Runtime`].
 ///
@@ -41,6 +45,7 @@ const MAX_WORKERS: usize = 4096;
 /// | [`on_deadlock`](Builder::on_deadlock) | `PIRN_DEADLOCK`: `off`, `report` or `abort` | `report` |
 /// | [`dump_on_sigquit`](Builder::dump_on_sigquit) | `PIRN_DUMP`: `sigquit` | no |
 /// | [`inspect`](Builder::inspect) | `PIRN_INSPECT`: a path | no |
+/// | [`trace`](Builder::trace) | `PIRN_TRACE`, a file | no |
 /// | [`guard`](Builder::guard) | `PIRN_STACK_GUARD` | the best one that works |
 ///
 /// # Examples
@@ -66,6 +71,7 @@ pub struct Builder {
     dump_on_sigquit: bool,
     inspect: Option<PathBuf>,
     slack: Option<usize>,
+    trace: Option<usize>,
 }
 
 impl fmt::Debug for Builder {
@@ -181,6 +187,19 @@ impl Builder {
         self
     }
 
+    /// Has each worker record what it does, for [`Runtime::trace`]: at least the last `events` events,
+    /// from 1 to 16,777,215, of 24 bytes each. The number is rounded up, to one less than a power of
+    /// two.
+    ///
+    /// With `PIRN_TRACE` set to the name of a file, each runtime records, 65,535 events if nothing else
+    /// is said here, and what those have recorded that still run when the process exits is written to
+    /// that file. To exit is to return from `main` or to call `exit`: what aborts, or is killed, writes
+    /// nothing.
+    pub fn trace(mut self, events: usize) -> Builder {
+        self.trace = Some(events);
+        self
+    }
+
     /// Insists on one way of guarding stacks. Without this, the best one that works here is used;
     /// [`Metrics`](crate::Metrics) tells which.
     pub fn guard(mut self, guard: crate::GuardKind) -> Builder {
@@ -244,6 +263,12 @@ impl Builder {
         if self.dump_on_sigquit || dumps_on_sigquit_by_environment()? {
             dump::dump_on_sigquit()?;
         }
+        let trace_file = std::env::var_os("PIRN_TRACE").filter(|file| !file.is_empty());
+        let traced = self.trace.or(trace_file.as_ref().map(|_| TRACED));
+        in_range("the number of events to record", traced.unwrap_or(TRACED), 1, MAX_TRACED)?;
+        if let Some(file) = trace_file {
+            trace::write_at_exit(PathBuf::from(file))?;
+        }
         if name.contains('\0') {
             return Err(invalid("a runtime's name contains a null byte".into()));
         }
@@ -269,6 +294,7 @@ impl Builder {
             on_rest: dump::check_for_deadlock,
             on_deadlock,
             max_surplus: MAX_SURPLUS,
+            trace: traced,
             blocking: BlockingPool::new(name.clone(), threads),
             name,
             driver: Box::new(|_| Ok(Box::new(PollDriver::new()?) as Box<dyn Driver>)),

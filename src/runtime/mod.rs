@@ -13,6 +13,7 @@ use crate::inspect::Inspector;
 use crate::park;
 use crate::sched::{self, Shared};
 use crate::thread::{self, JoinHandle};
+use crate::trace::{self, Trace};
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
@@ -135,6 +136,24 @@ impl Runtime {
     #[must_use]
     pub fn dump(&self) -> Dump {
         dump::dump(vec![self.shared().clone()])
+    }
+
+    /// What the workers have done of late, if the runtime was built to [record](crate::Builder::trace)
+    /// that; empty otherwise.
+    ///
+    /// The workers are not asked and not stopped: one that is stuck shows what it did before.
+    ///
+    /// ```
+    /// let runtime = pirn::Builder::new().workers(1).trace(1000).build()?;
+    /// runtime.run(|| pirn::spawn(pirn::thread::yield_now).join().unwrap());
+    /// let trace = runtime.trace();
+    /// assert!(trace.events() > 0 && trace.lost() == 0);
+    /// assert!(trace.to_json().contains(r#""stopped_by":"join""#));
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[must_use]
+    pub fn trace(&self) -> Trace {
+        trace::trace(std::slice::from_ref(self.shared()))
     }
 
     /// Cancels all coroutines and waits for them, but not longer than `timeout`.

@@ -125,6 +125,7 @@ pub(super) fn ready(coroutine: Coroutine) {
     if let Some(machine) = unsafe { tls::current().as_ref() }
         && Arc::as_ptr(&machine.shared) == runtime
     {
+        machine.record(|pen| pen.wake(coroutine.header()));
         return machine.requeue(coroutine);
     }
     // SAFETY: a coroutine that has not ended keeps its runtime's machines, and they the runtime;

@@ -6,6 +6,7 @@ mod machine;
 mod migrants;
 mod processor;
 mod ready;
+mod record;
 mod shared;
 mod survey;
 mod sysmon;
@@ -19,6 +20,7 @@ mod tls;
 pub use counters::WorkerCounters;
 pub(crate) use machine::fresh_id;
 pub(crate) use processor::{Activity, Processor};
+pub(crate) use record::{Event, RuntimeRecord, TrackRecord, What};
 pub(crate) use shared::{Config, Driver, OnHeldGuard, OnStall, OnSwallowedCancel, Shared};
 pub use shared::{OnDeadlock, Stall};
 pub(crate) use survey::{Residence, Sighting, Standing, Survey};
@@ -105,6 +107,7 @@ pub(crate) unsafe fn ready(coroutine: Coroutine, outcome: Outcome) {
     let home = header.home();
     let mut coroutine = Some(coroutine);
     with_machine(|machine| {
+        machine.record(|pen| coroutine.iter().for_each(|woken| pen.wake(woken.header())));
         if ptr::eq(&raw const *machine.processor, home) {
             coroutine.take().into_iter().for_each(|coroutine| machine.ready(coroutine));
         } else {
@@ -189,8 +192,10 @@ pub(crate) fn yield_now() {
     };
     // SAFETY: this is the running coroutine; a null word is a yield.
     let suspend = || unsafe { coroutine::suspend(coroutine.as_ref(), ptr::null_mut()) };
+    // SAFETY: as above.
+    let spans = unsafe { &coroutine.as_ref().resident().spans };
     // Without a way to move the panic in progress off this thread there is nothing to yield to.
-    let _yielded = switching_off_panics(suspend);
+    let _yielded = spans.left_for(|| switching_off_panics(suspend));
 }
 
 /// Calls `suspend`, which switches away and back, with no panic counted on this thread meanwhile.
@@ -262,6 +267,8 @@ pub(crate) unsafe fn spawn<T>(
     body: impl FnOnce() -> T,
 ) -> io::Result<Coroutine> {
     let class = spawn.class.unwrap_or(shared.config.class);
+    let spans = coroutine::Spans::at_spawn(spawn.name.as_deref(), spawn.spawned_at, next_id);
+    let number = spans.number();
     let seed = |id, parent, now| Seed {
         id,
         parent,
@@ -272,20 +279,26 @@ pub(crate) unsafe fn spawn<T>(
         class,
         local: spawn.local,
         migrating: spawn.migrating,
+        spans,
     };
     // SAFETY: as in `with_machine`; spawning does not park.
     let machine = unsafe { tls::current().as_ref() };
     if let Some(machine) = machine.filter(|machine| Arc::ptr_eq(&machine.shared, shared)) {
         machine.credit(class)?;
         let (coroutine, handle) = Coroutine::new(
-            seed(machine.next_id(), machine.current_id(), machine.processor.watch.clock()),
+            seed(
+                number.unwrap_or_else(|| machine.next_id()),
+                machine.current_id(),
+                machine.processor.watch.clock(),
+            ),
             body,
         );
         machine.spawn(coroutine, spawn.spread);
         return Ok(handle);
     }
     shared.stacks.credit(class, 1)?;
-    let (coroutine, handle) = Coroutine::new(seed(fresh_id(), 0, shared.clock()), body);
+    let (coroutine, handle) =
+        Coroutine::new(seed(number.unwrap_or_else(fresh_id), 0, shared.clock()), body);
     shared.submit(coroutine);
     Ok(handle)
 }

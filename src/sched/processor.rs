@@ -232,6 +232,11 @@ impl Processor {
         before
     }
 
+    /// Where the latest spawn stands, for debuggers.
+    pub(super) fn next_start_place(&self) -> *const AtomicPtr<Header> {
+        &raw const *self.next_start
+    }
+
     /// Takes the latest spawn. Owner and thieves call this.
     #[inline]
     pub(crate) fn take_next_start(&self) -> Option<Coroutine> {

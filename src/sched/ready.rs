@@ -35,6 +35,11 @@ impl<T: Linked> ReadyQueue<T> {
         self.len.get()
     }
 
+    /// Where the first one is noted, for debuggers.
+    pub(super) fn first_place(&self) -> *const Cell<*mut T::Node> {
+        &raw const self.first
+    }
+
     #[inline]
     pub(super) fn push(&self, item: T) {
         let node = item.into_raw();

@@ -9,6 +9,7 @@ use crate::protocol::sleep::Picked;
 use crate::sched::counters::Retired;
 use crate::sched::migrants::Migrants;
 use crate::sched::processor::Processor;
+use crate::sched::record::Recorder;
 use crate::sched::sysmon::Sysmon;
 use crate::stack::{Class, Stacks};
 use crossbeam_deque::Injector;
@@ -80,6 +81,8 @@ pub(crate) struct Config {
     /// What to do if nobody can ever go on.
     pub(crate) on_deadlock: OnDeadlock,
     pub(crate) max_surplus: usize,
+    /// How many records of what it does each machine keeps, if any.
+    pub(crate) trace: Option<usize>,
     /// Where work goes that blocks its thread.
     pub(crate) blocking: BlockingPool,
     /// Makes the outside world of one processor.
@@ -143,8 +146,11 @@ pub(crate) struct Shared {
     pub(crate) generation: CachePadded<AtomicUsize>,
     /// What processors had counted that are gone. They leave the list under this lock.
     pub(crate) retired: Mutex<Retired>,
+    /// What those had spawned more than finished, for debuggers, which see through no lock.
+    pub(crate) retired_live: AtomicU64,
     machines: Mutex<Vec<thread::JoinHandle<()>>>,
     pub(crate) sysmon: Sysmon,
+    pub(crate) recorder: Option<Recorder>,
     /// Cancels everything and refuses new work from outside.
     stopping: AtomicBool,
     /// Every coroutine has ended: the machines may go.
@@ -166,6 +172,7 @@ impl Shared {
         let workers = config.workers;
         let shared = Arc::new(Shared {
             bank: UnwindBank::new(stacks.clone()),
+            recorder: config.trace.map(Recorder::new),
             config,
             stacks,
             idle: CachePadded::new(Idle::new()),
@@ -176,6 +183,7 @@ impl Shared {
             processors: RwLock::new(Arc::new([])),
             generation: CachePadded::default(),
             retired: Mutex::default(),
+            retired_live: AtomicU64::new(0),
             machines: Mutex::default(),
             sysmon: Sysmon::new(),
             stopping: AtomicBool::new(false),
@@ -335,6 +343,13 @@ impl Shared {
         let outside = self.spawned_outside.load(Ordering::Acquire);
         let gone = retired.counters;
         (spawned + gone.spawned + outside).saturating_sub(ended + gone.finished)
+    }
+
+    /// After a change of what retired processors had counted.
+    pub(crate) fn note_retired(&self, retired: &Retired) {
+        let counters = &retired.counters;
+        let live = counters.spawned.wrapping_sub(counters.finished);
+        self.retired_live.store(live, Ordering::Relaxed);
     }
 
     /// Cancels every coroutine; the machines end when all have unwound.

@@ -115,6 +115,7 @@ impl Scheduler {
             on_rest: |_| (),
             on_deadlock: crate::OnDeadlock::Off,
             max_surplus: 0,
+            trace: None,
             blocking: BlockingPool::new("test".into(), 1),
             driver: Box::new(move |_| Ok(Box::new(Fake(theirs.clone())))),
         };

@@ -244,3 +244,25 @@ mod tests {
         assert_eq!(found, [1, 6, 8]);
     }
 }
+
+/// How many lines above an unsafe block its reason may stand.
+const REASON_WITHIN: usize = 12;
+
+/// Clippy's `undocumented_unsafe_blocks` sees what the compiler does not skip; this sees all
+/// platforms.
+pub(crate) fn unexplained(text: &str) -> Vec<usize> {
+    let code = blank_out(text);
+    let original: Vec<&str> = text.lines().collect();
+    let mut findings = Vec::new();
+    for (index, line) in code.lines().enumerate() {
+        let opens = line.match_indices("unsafe").any(|(at, word)| {
+            let after = line[at + word.len()..].trim_start();
+            !line[..at].ends_with(is_word) && (after.starts_with('{') || after.starts_with("impl"))
+        });
+        let above = &original[index.saturating_sub(REASON_WITHIN)..=index];
+        if opens && !above.iter().any(|line| line.contains("// SAFETY:")) {
+            findings.push(index + 1);
+        }
+    }
+    findings
+}

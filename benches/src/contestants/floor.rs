@@ -2,7 +2,8 @@
 
 use super::Figures;
 use crate::race::warm;
-use crate::table::nanos_each;
+use crate::table::{millis, nanos_each};
+use crate::tree::fib;
 use crate::{cpu, memory};
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult};
@@ -12,6 +13,11 @@ pub(super) fn work(_workers: usize, work: &str, numbers: &[u64]) -> Figures {
     match (work, numbers) {
         ("yield", &[switches]) => warm(work, numbers, || Some(yields(switches))),
         ("spawn", &[count]) => warm(work, numbers, || Some(spawns(count))),
+        ("fib", &[n, _]) => warm(work, numbers, || {
+            Some(millis(|| {
+                black_box(fib(black_box(n)));
+            }))
+        }),
         ("parked", &[count, _]) => Some(touched_pages(count)),
         _ => None,
     }

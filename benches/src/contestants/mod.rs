@@ -1,7 +1,7 @@
 //! Those who take part in a [`race`](crate::race), and in the echo.
 
+mod elsewhere;
 mod floor;
-mod go;
 #[cfg(feature = "peers")]
 mod on_may;
 mod on_pirn;
@@ -9,9 +9,9 @@ mod on_threads;
 #[cfg(feature = "peers")]
 mod on_tokio;
 
-use crate::files;
 use crate::race::this_program;
-pub(crate) use on_pirn::echo as echo_by_pirn;
+use crate::{epoll, files, http};
+pub(crate) use on_pirn::{Homed, echo as echo_by_pirn};
 use std::io;
 use std::process::Command;
 
@@ -30,32 +30,96 @@ pub(crate) struct Contestant {
     name: &'static str,
     /// By a number of workers, the name of the work, and its numbers.
     pub(crate) work: fn(usize, &str, &[u64]) -> Figures,
-    /// Echo: prints the address, and serves until the process is killed.
-    pub(crate) serve: Option<fn() -> io::Result<()>>,
+    /// Echo with so many workers: prints the address, and serves until the process is killed.
+    pub(crate) serve: Option<Serve>,
+    /// Plain text by HTTP, likewise.
+    pub(crate) http: Option<Serve>,
 }
 
+type Serve = fn(usize) -> io::Result<()>;
+
 const BUILT_IN: &[Contestant] = &[
-    Contestant { name: "floor", work: floor::work, serve: Some(crate::epoll::serve) },
-    Contestant { name: "threads", work: on_threads::work, serve: None },
+    Contestant {
+        name: "floor",
+        work: floor::work,
+        serve: Some(epoll::serve),
+        http: Some(epoll::http),
+    },
+    Contestant { name: "nginx", work: |_, _, _| None, serve: None, http: Some(http::nginx) },
+    Contestant { name: "threads", work: on_threads::work, serve: None, http: None },
     #[cfg(feature = "peers")]
-    Contestant { name: "may", work: on_may::work, serve: Some(on_may::serve) },
+    Contestant {
+        name: "may",
+        work: on_may::work,
+        serve: Some(on_may::serve),
+        http: Some(on_may::http),
+    },
     #[cfg(feature = "peers")]
-    Contestant { name: "tokio", work: on_tokio::work, serve: Some(on_tokio::serve) },
-    Contestant { name: "pirn", work: on_pirn::work, serve: Some(on_pirn::serve) },
-    Contestant { name: NO_FILES, work: on_pirn::work, serve: Some(files::serve_beside_nothing) },
-    Contestant { name: OUR_FILES, work: on_pirn::work, serve: Some(files::serve_beside_ours) },
-    Contestant { name: STD_FILES, work: on_pirn::work, serve: Some(files::serve_beside_std) },
+    Contestant {
+        name: "may, plain",
+        work: |_, _, _| None,
+        serve: None,
+        http: Some(on_may::plain_http),
+    },
+    #[cfg(feature = "peers")]
+    Contestant {
+        name: "tokio",
+        work: on_tokio::work,
+        serve: Some(on_tokio::serve),
+        http: Some(on_tokio::http),
+    },
+    Contestant {
+        name: "pirn",
+        work: on_pirn::work::<on_pirn::Homed>,
+        serve: Some(on_pirn::serve::<on_pirn::Homed>),
+        http: Some(on_pirn::http::<on_pirn::Homed>),
+    },
+    #[cfg(feature = "migrating")]
+    Contestant {
+        name: MIGRATING,
+        work: on_pirn::work::<on_pirn::Migrating>,
+        serve: Some(on_pirn::serve::<on_pirn::Migrating>),
+        http: Some(on_pirn::http::<on_pirn::Migrating>),
+    },
+    Contestant {
+        name: NO_FILES,
+        work: |_, _, _| None,
+        serve: Some(files::serve_beside_nothing),
+        http: None,
+    },
+    Contestant {
+        name: OUR_FILES,
+        work: |_, _, _| None,
+        serve: Some(files::serve_beside_ours),
+        http: None,
+    },
+    Contestant {
+        name: STD_FILES,
+        work: |_, _, _| None,
+        serve: Some(files::serve_beside_std),
+        http: None,
+    },
 ];
+
+/// A build of its own.
+const MIGRATING: &str = "pirn, migrating";
 
 pub(crate) fn built_in(name: &str) -> Option<&'static Contestant> {
     BUILT_IN.iter().find(|contestant| contestant.name == name)
 }
 
+/// Whether it takes part: those that are built elsewhere are peers.
 pub(crate) fn is_built(name: &str) -> bool {
-    built_in(name).is_some() || name == "go" && cfg!(feature = "peers")
+    built_in(name).is_some()
+        || cfg!(feature = "peers") && matches!(name, "go" | "gevent" | MIGRATING)
 }
 
-/// What to run for a contestant, but for the numbers; the mode is `work` or `serve`.
+/// What to run for a contestant, but for the numbers; the mode is `work`, `serve` or `http`.
 pub(crate) fn program(name: &str, mode: &str) -> io::Result<Command> {
-    if name == "go" { go::program(mode) } else { this_program(name, mode) }
+    match name {
+        "go" => elsewhere::go(mode),
+        "gevent" => elsewhere::gevent(mode),
+        MIGRATING if !cfg!(feature = "migrating") => elsewhere::migrating(mode),
+        _ => this_program(name, mode),
+    }
 }

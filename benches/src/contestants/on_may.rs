@@ -5,14 +5,19 @@
 
 use super::Figures;
 use crate::race::warm;
-use crate::table::{millions_a_second, nanos_each};
-use crate::{cpu, memory};
+use crate::server::free_port;
+use crate::table::{millions_a_second, millis, nanos_each};
+use crate::tree::fib;
+use crate::{cpu, http, memory, sleepers};
 use may::coroutine::{self, JoinHandle};
 use may::go;
+use may::net::{TcpListener, TcpStream};
 use may::sync::{Mutex, mpmc, mpsc};
+use may_minihttp::{HttpServer, HttpService, Request, Response};
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 /// Each of its stacks is two entries of the kernel's map, of which there are 65,530.
 const MOST_AT_ONCE: u64 = 30_000;
@@ -25,12 +30,16 @@ pub(super) fn work(workers: usize, work: &str, numbers: &[u64]) -> Figures {
     let (work, mut numbers) = (work.to_owned(), numbers.to_vec());
     match work.as_str() {
         "parked" => numbers[0] = numbers[0].min(MOST_AT_ONCE),
+        "sleepers" => numbers[0] = numbers[0].min(MOST_AT_ONCE),
         "spawn" => numbers[0] /= ONE_IN,
         _ => {}
     }
     joined(go!(move || {
         if let ("parked", &[count, _]) = (work.as_str(), numbers.as_slice()) {
             return Some(parked(count));
+        }
+        if let ("sleepers", &[count, longest]) = (work.as_str(), numbers.as_slice()) {
+            return Some(sleepers::figures(|| sleep(count, longest)));
         }
         warm(&work, &numbers, || match (work.as_str(), numbers.as_slice()) {
             ("yield", &[switches]) => Some(yields(switches)),
@@ -40,6 +49,12 @@ pub(super) fn work(workers: usize, work: &str, numbers: &[u64]) -> Figures {
                 Some(crowd(producers, consumers, messages))
             }
             ("mutex", &[crowd, each]) => Some(mutex(crowd, each)),
+            ("skynet", &[leaves, fan]) => Some(millis(|| {
+                assert_eq!(skynet(0, leaves, fan), leaves * (leaves - 1) / 2);
+            })),
+            ("fib", &[n, alone_from]) => Some(millis(|| {
+                assert_eq!(fork_join(n, alone_from), fib(n));
+            })),
             _ => None,
         })
     }))
@@ -148,22 +163,87 @@ fn mutex(crowd: u64, each: u64) -> f64 {
     nanos
 }
 
-pub(super) fn serve() -> io::Result<()> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    may::config().set_workers(cores);
-    joined(go!(|| {
-        let listener = may::net::TcpListener::bind("127.0.0.1:0")?;
+fn skynet(first: u64, leaves: u64, fan: u64) -> u64 {
+    if leaves == 1 {
+        return first;
+    }
+    let (sender, receiver) = mpsc::channel();
+    for n in 0..fan {
+        let sender = sender.clone();
+        go!(move || {
+            let sum = skynet(first + n * (leaves / fan), leaves / fan, fan);
+            sender.send(sum).expect("its parent waits");
+        });
+    }
+    receiver.iter().take(fan as usize).sum()
+}
+
+fn fork_join(n: u64, alone_from: u64) -> u64 {
+    if n <= alone_from {
+        return fib(n);
+    }
+    let left = go!(move || fork_join(n - 1, alone_from));
+    fork_join(n - 2, alone_from) + joined(left)
+}
+
+/// How late each was, in ns.
+fn sleep(count: u64, longest: u64) -> Vec<u64> {
+    let handles: Vec<_> = sleepers::times(count, longest)
+        .map(|time| {
+            go!(move || {
+                let start = Instant::now();
+                coroutine::sleep(time);
+                start.elapsed().saturating_sub(time).as_nanos() as u64
+            })
+        })
+        .collect();
+    handles.into_iter().map(joined).collect()
+}
+
+pub(super) fn serve(workers: usize) -> io::Result<()> {
+    accept(workers, |mut stream| {
+        let mut buffer = [0; 4096];
+        while let Ok(length @ 1..) = stream.read(&mut buffer) {
+            if stream.write_all(&buffer[..length]).is_err() {
+                break;
+            }
+        }
+    })
+}
+
+/// What pirn runs.
+pub(super) fn plain_http(workers: usize) -> io::Result<()> {
+    accept(workers, |mut stream| drop(http::answer(&mut stream)))
+}
+
+fn accept(workers: usize, serve: fn(TcpStream)) -> io::Result<()> {
+    may::config().set_workers(workers);
+    joined(go!(move || {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
         println!("{}", listener.local_addr()?);
         loop {
-            let (mut stream, _) = listener.accept()?;
-            go!(move || {
-                let mut buffer = [0; 4096];
-                while let Ok(length @ 1..) = stream.read(&mut buffer) {
-                    if stream.write_all(&buffer[..length]).is_err() {
-                        break;
-                    }
-                }
-            });
+            let (stream, _) = listener.accept()?;
+            go!(move || serve(stream));
         }
     }))
+}
+
+#[derive(Clone)]
+struct Plain;
+
+impl HttpService for Plain {
+    fn call(&mut self, _: Request<'_, '_, '_>, response: &mut Response<'_>) -> io::Result<()> {
+        response.header("Content-Type: text/plain");
+        response.body(http::TEXT);
+        Ok(())
+    }
+}
+
+/// may_minihttp.
+pub(super) fn http(workers: usize) -> io::Result<()> {
+    may::config().set_workers(workers);
+    let address = free_port()?;
+    let server = HttpServer(Plain).start(address)?;
+    println!("{address}");
+    server.join().map_err(|_panic| io::Error::other("the server panicked"))
 }

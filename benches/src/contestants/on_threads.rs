@@ -13,7 +13,7 @@ const ONE_IN: u64 = 30;
 /// However many workers: there is a thread for each.
 pub(super) fn work(_workers: usize, work: &str, numbers: &[u64]) -> Figures {
     let mut numbers = numbers.to_vec();
-    if work == "round-trip" {
+    if matches!(work, "round-trip" | "select") {
         numbers[0] /= ONE_IN;
     }
     warm(work, &numbers, || match (work, numbers.as_slice()) {
@@ -22,6 +22,7 @@ pub(super) fn work(_workers: usize, work: &str, numbers: &[u64]) -> Figures {
             Some(crowd(producers, consumers, capacity, messages))
         }
         ("mutex", &[crowd, each]) => Some(mutex(crowd, each)),
+        ("select", &[messages]) => Some(selected(messages)),
         _ => None,
     })
 }
@@ -84,4 +85,27 @@ fn mutex(crowd: u64, each: u64) -> f64 {
     });
     assert_eq!(mutex.into_inner().expect("not poisoned"), crowd * each);
     nanos
+}
+
+fn selected(messages: u64) -> f64 {
+    let channels = [(); 4].map(|()| bounded(0));
+    let [a, b, c, d] = channels.each_ref().map(|(_, receiver)| receiver);
+    nanos_each(messages, || {
+        thread::scope(|scope| {
+            for (sender, _) in &channels {
+                scope.spawn(move || {
+                    (0..messages / 4).for_each(|n| sender.send(n).expect("connected"));
+                });
+            }
+            for _ in 0..messages / 4 * 4 {
+                let message = crossbeam_channel::select! {
+                    recv(a) -> message => message,
+                    recv(b) -> message => message,
+                    recv(c) -> message => message,
+                    recv(d) -> message => message,
+                };
+                message.expect("connected");
+            }
+        });
+    })
 }

@@ -5,18 +5,31 @@
 
 use super::Figures;
 use crate::race::warm;
-use crate::{cpu, memory};
+use crate::table::millis;
+use crate::tree::fib;
+use crate::{cpu, http, memory, sleepers};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use std::convert::Infallible;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::task::{self, JoinHandle};
+use tokio::time;
 
 fn runtime(workers: usize) -> io::Result<Runtime> {
-    Builder::new_multi_thread().worker_threads(workers).enable_io().build()
+    Builder::new_multi_thread().worker_threads(workers).enable_all().build()
 }
 
 /// Runs a future as a task, on a worker.
@@ -36,6 +49,9 @@ pub(super) fn work(workers: usize, work: &str, numbers: &[u64]) -> Figures {
     if let ("parked", &[count, _]) = (work, numbers) {
         return Some(run(&runtime, parked(count)));
     }
+    if let ("sleepers", &[count, longest]) = (work, numbers) {
+        return Some(sleepers::figures(|| run(&runtime, sleep(count, longest))));
+    }
     warm(work, numbers, || {
         Some(match (work, numbers) {
             ("yield", &[switches]) => run(&runtime, yields(switches)),
@@ -47,6 +63,16 @@ pub(super) fn work(workers: usize, work: &str, numbers: &[u64]) -> Figures {
                 run(&runtime, crowd(producers, consumers, capacity, messages))
             }
             ("mutex", &[crowd, each]) => run(&runtime, mutex(crowd, each)),
+            ("skynet", &[leaves, fan]) => millis(|| {
+                let sum = run(&runtime, skynet(0, leaves, fan));
+                assert_eq!(sum, leaves * (leaves - 1) / 2);
+            }),
+            ("select", &[messages]) => run(&runtime, selected(messages)),
+            ("sieve", &[primes]) => millis(|| run(&runtime, sieve(primes))),
+            ("fib", &[n, alone_from]) => millis(|| {
+                assert_eq!(run(&runtime, fork_join(n, alone_from)), fib(n));
+            }),
+            ("timers", &[crowd, each]) => run(&runtime, timers(crowd, each)),
             _ => return None,
         })
     })
@@ -186,21 +212,163 @@ async fn mutex(crowd: u64, each: u64) -> f64 {
     nanos
 }
 
-pub(super) fn serve() -> io::Result<()> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    run(&runtime(cores)?, async {
+/// Boxed, as a future that holds its own kind must be.
+fn skynet(first: u64, leaves: u64, fan: u64) -> Pin<Box<dyn Future<Output = u64> + Send>> {
+    if leaves == 1 {
+        return Box::pin(std::future::ready(first));
+    }
+    Box::pin(async move {
+        let (sender, mut receiver) = mpsc::channel(fan as usize);
+        for n in 0..fan {
+            let sender = sender.clone();
+            tokio::spawn(async move {
+                let sum = skynet(first + n * (leaves / fan), leaves / fan, fan).await;
+                sender.send(sum).await.expect("its parent waits");
+            });
+        }
+        let mut sum = 0;
+        for _ in 0..fan {
+            sum += receiver.recv().await.expect("there are as many children");
+        }
+        sum
+    })
+}
+
+async fn selected(messages: u64) -> f64 {
+    let (senders, receivers): (Vec<_>, Vec<_>) = (0..4).map(|_| mpsc::channel(1)).unzip();
+    let Ok([mut a, mut b, mut c, mut d]) = <[_; 4]>::try_from(receivers) else {
+        unreachable!("there are four");
+    };
+    let start = Instant::now();
+    let handles: Vec<_> = senders
+        .iter()
+        .cloned()
+        .map(|sender| {
+            tokio::spawn(async move {
+                for n in 0..messages / 4 {
+                    sender.send(n).await.expect("connected");
+                }
+            })
+        })
+        .collect();
+    for _ in 0..messages / 4 * 4 {
+        let message = tokio::select! {
+            message = a.recv() => message,
+            message = b.recv() => message,
+            message = c.recv() => message,
+            message = d.recv() => message,
+        };
+        message.expect("connected");
+    }
+    for handle in handles {
+        joined(handle).await;
+    }
+    nanos_since(start, messages)
+}
+
+async fn sieve(primes: u64) {
+    let (sender, mut numbers) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let mut n = 2_u64;
+        while sender.send(n).await.is_ok() {
+            n += 1;
+        }
+    });
+    for _ in 0..primes {
+        let prime = numbers.recv().await.expect("there are numbers without end");
+        let (sender, filtered) = mpsc::channel(1);
+        tokio::spawn(async move {
+            while let Some(n) = numbers.recv().await {
+                if n % prime != 0 && sender.send(n).await.is_err() {
+                    break;
+                }
+            }
+        });
+        numbers = filtered;
+    }
+}
+
+fn fork_join(n: u64, alone_from: u64) -> Pin<Box<dyn Future<Output = u64> + Send>> {
+    Box::pin(async move {
+        if n <= alone_from {
+            return fib(n);
+        }
+        let left = tokio::spawn(fork_join(n - 1, alone_from));
+        fork_join(n - 2, alone_from).await + joined(left).await
+    })
+}
+
+async fn timers(crowd: u64, each: u64) -> f64 {
+    let start = Instant::now();
+    let handles: Vec<_> = (0..crowd)
+        .map(|_| {
+            tokio::spawn(async move {
+                for _ in 0..each {
+                    let long = Duration::from_secs(600);
+                    time::timeout(long, task::yield_now()).await.expect("there is time");
+                }
+            })
+        })
+        .collect();
+    for handle in handles {
+        joined(handle).await;
+    }
+    nanos_since(start, crowd * each)
+}
+
+/// How late each was, in ns.
+async fn sleep(count: u64, longest: u64) -> Vec<u64> {
+    let handles: Vec<_> = sleepers::times(count, longest)
+        .map(|time| {
+            tokio::spawn(async move {
+                let start = Instant::now();
+                time::sleep(time).await;
+                start.elapsed().saturating_sub(time).as_nanos() as u64
+            })
+        })
+        .collect();
+    let mut late = Vec::new();
+    for handle in handles {
+        late.push(joined(handle).await);
+    }
+    late
+}
+
+pub(super) fn serve(workers: usize) -> io::Result<()> {
+    accept(workers, |mut stream| async move {
+        let mut buffer = [0; 4096];
+        while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+            if stream.write_all(&buffer[..length]).await.is_err() {
+                break;
+            }
+        }
+    })
+}
+
+pub(super) fn http(workers: usize) -> io::Result<()> {
+    accept(workers, |stream| async {
+        let service = service_fn(|_request: Request<Incoming>| async {
+            let mut response = Response::new(Full::new(Bytes::from_static(http::TEXT.as_bytes())));
+            let plain = HeaderValue::from_static("text/plain");
+            response.headers_mut().insert(CONTENT_TYPE, plain);
+            Ok::<_, Infallible>(response)
+        });
+        let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+        // Clients break off when they have enough.
+        drop(connection.await);
+    })
+}
+
+fn accept<F>(workers: usize, serve: fn(TcpStream) -> F) -> io::Result<()>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    run(&runtime(workers)?, async move {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         println!("{}", listener.local_addr()?);
         loop {
-            let (mut stream, _) = listener.accept().await?;
-            tokio::spawn(async move {
-                let mut buffer = [0; 4096];
-                while let Ok(length @ 1..) = stream.read(&mut buffer).await {
-                    if stream.write_all(&buffer[..length]).await.is_err() {
-                        break;
-                    }
-                }
-            });
+            let (stream, _) = listener.accept().await?;
+            tokio::spawn(serve(stream));
         }
     })
 }

@@ -100,7 +100,7 @@ pub struct WorkerMetrics {
     pub surplus: bool,
     /// Whether it is stuck in a coroutine itself.
     pub stuck: bool,
-    /// What it does.
+    /// What it does. One that is asleep has ended all runs that its `counters` have.
     pub state: WorkerState,
     /// The number of the coroutine that it runs.
     pub running: Option<u64>,
@@ -307,6 +307,8 @@ impl Metrics {
 
 impl WorkerMetrics {
     fn of(processor: &Processor, shared: &Shared) -> WorkerMetrics {
+        // The state is looked at last: what is found asleep has ended all that was counted.
+        let counted = WorkerCounters::of(processor, || shared.now());
         let counters = &processor.counters;
         let watch = &processor.watch;
         let running = match watch.running_id.load(Ordering::Relaxed) {
@@ -331,7 +333,7 @@ impl WorkerMetrics {
             inbox: !processor.inbox.is_empty(),
             timers: counters.timers.load(Ordering::Relaxed),
             most_events: counters.most_events.load(Ordering::Relaxed),
-            counters: WorkerCounters::of(processor, || shared.now()),
+            counters: counted,
         }
     }
 }

@@ -42,6 +42,7 @@ impl Machine {
         {
             let mut retired = self.shared.retired.lock().unwrap_or_else(PoisonError::into_inner);
             retired.add(processor, || self.shared.now());
+            self.shared.note_retired(&retired);
             self.shared.change_processors(|list| list.retain(|p| !Arc::ptr_eq(p, processor)));
         }
         self.close_surveys();

@@ -206,16 +206,17 @@ impl Machine {
         if Arc::ptr_eq(victim, &self.processor) {
             return None;
         }
-        let found = repeat(|| victim.stealer.steal_batch_and_pop(&self.runq))
+        let stolen = repeat(|| victim.stealer.steal_batch_and_pop(&self.runq))
             // What was sent there is to live there, unless its machine cannot take it.
             .or_else(|| if victim.is_stuck() { repeat(|| victim.starts.steal()) } else { None })
             // A victim that is about to run its latest spawn itself does so sooner and with a
             // warm cache; in the last round it has had the time.
             .or_else(|| if latest_too { victim.take_next_start() } else { None });
-        if found.is_some() && victim.is_stuck() {
+        if stolen.is_some() && victim.is_stuck() {
             bump(&self.processor.counters.taken_over);
         }
-        found
+        self.record(|pen| stolen.iter().for_each(|one| pen.steal(one.header(), victim)));
+        stolen
     }
 
     /// A searcher has found something, wherever, or leaves. If it was the last to search, there may

@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "switches to coroutines and owns their resident part")]
 
+mod debugger;
 mod ending;
 mod finding;
 mod placing;
@@ -13,6 +14,7 @@ use crate::park::{Outcome, ParkRequest, Ticket, WaitReason};
 use crate::primitive::light_fence;
 use crate::sched::processor::{Activity, Processor, bump};
 use crate::sched::ready::ReadyQueue;
+use crate::sched::record::Pen;
 use crate::sched::shared::Shared;
 use crate::sched::thread_state::ThreadState;
 use crate::sched::tls;
@@ -70,6 +72,8 @@ pub(crate) struct Machine {
     polled_at: Cell<u64>,
     searching: Cell<bool>,
     cancelled_all: Cell<bool>,
+    /// For the flight recorder, if there is one.
+    pub(super) pen: Option<Pen>,
     random: Rng,
     ids: Cell<(u64, u64)>,
     peers: RefCell<(usize, Arc<[Arc<Processor>]>)>,
@@ -97,6 +101,7 @@ pub(super) fn run(shared: Arc<Shared>, processor: Arc<Processor>, runq: Worker<C
         polled_at: Cell::new(0),
         searching: Cell::new(false),
         cancelled_all: Cell::new(false),
+        pen: shared.recorder.as_ref().map(|recorder| recorder.pen(&processor)),
         random: Rng::new(processor.number as u64 + 1),
         ids: Cell::new((0, 0)),
         peers: RefCell::new((usize::MAX, Arc::new([]))),
@@ -104,7 +109,9 @@ pub(super) fn run(shared: Arc<Shared>, processor: Arc<Processor>, runq: Worker<C
         processor,
     };
     tls::set_current(&raw const machine);
-    machine.processor.watch.thread.get_or_init(ThreadState::of_current);
+    let thread = machine.processor.watch.thread.get_or_init(ThreadState::of_current);
+    let entry = debugger::Entry::new(&machine, thread.id());
+    let _findable = entry.link();
     machine.processor.set_activity(Activity::Running);
     while let Some(coroutine) = machine.find_runnable() {
         if machine.searching.get() {
@@ -138,6 +145,7 @@ impl Machine {
         self.budget.set(BUDGET);
         self.tries.set(0);
         self.note_running(shared_part);
+        self.record(|pen| pen.run(shared_part));
         loop {
             self.current.set(Some(header));
             // SAFETY: nobody else uses the switch of a coroutine that this machine runs.
@@ -167,12 +175,15 @@ impl Machine {
                 Resumed::Suspended(request) => {
                     // SAFETY: a suspension's word points to a request in the suspended frame.
                     let request = unsafe { &*request.cast::<ParkRequest>() };
+                    self.record(|pen| pen.park(shared_part, request.reason));
                     if self.publish(header, request) {
                         // From here on the reference belongs to whoever claims the wait.
                         return;
                     }
+                    self.record(|pen| pen.go_on(shared_part));
                 }
                 Resumed::Finished => {
+                    self.record(|pen| pen.end(shared_part));
                     self.finish(header);
                     return;
                 }
@@ -461,6 +472,7 @@ impl Machine {
     #[inline]
     pub(super) fn spawn(&self, coroutine: Coroutine, spread: bool) {
         bump(&self.processor.counters.spawned);
+        self.record(|pen| pen.spawn(coroutine.header()));
         if coroutine.header().is_local() {
             self.ready.push(coroutine);
             return;

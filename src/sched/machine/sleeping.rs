@@ -85,7 +85,9 @@ impl Machine {
 
     pub(super) fn poll(&self, timeout: Option<Duration>) {
         bump(&self.processor.counters.polls);
+        self.record(|pen| pen.poll(timeout));
         let events = self.processor.driver.poll(timeout) as u64;
+        self.record(|pen| pen.polled(events));
         let counters = &self.processor.counters;
         let sum = counters.events.load(Ordering::Relaxed) + events;
         counters.events.store(sum, Ordering::Relaxed);
@@ -138,6 +140,7 @@ impl Machine {
             } else if shared_part.park.claim_current() {
                 // SAFETY: the claim has made the scheduler's reference this machine's.
                 let coroutine = unsafe { Coroutine::from_raw(header) };
+                self.record(|pen| pen.timer(shared_part));
                 resident.outcome.set(Outcome::TimedOut);
                 self.ready.push(coroutine);
                 bump(&self.processor.counters.timers_fired);

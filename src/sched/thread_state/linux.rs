@@ -26,6 +26,11 @@ impl ThreadState {
         ThreadState { clock: (error == 0).then_some(clock), tid }
     }
 
+    /// Its number at the system's.
+    pub(crate) fn id(&self) -> u64 {
+        self.tid.unsigned_abs().into()
+    }
+
     /// How long it has run; `None` if the system does not say. Another thread's, if this one has
     /// ended and the system has used its number again.
     pub(crate) fn has_run(&self) -> Option<Duration> {

@@ -12,6 +12,11 @@ impl ThreadState {
         ThreadState
     }
 
+    /// Its number at the system's, or 0: the system is not asked.
+    pub(crate) fn id(&self) -> u64 {
+        0
+    }
+
     /// How long it has run: the system is not asked.
     pub(crate) fn has_run(&self) -> Option<Duration> {
         None

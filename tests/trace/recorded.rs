@@ -1,0 +1,166 @@
+//! What known programs leave behind.
+
+use crate::reading::Trace;
+use pirn::{Builder, Runtime, thread};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+fn runtime(events: usize) -> Runtime {
+    Builder::new().workers(1).trace(events).build().unwrap()
+}
+
+/// Looks until the worker has recorded what is expected: it does so in its own time.
+#[track_caller]
+fn trace_until(runtime: &Runtime, expected: impl Fn(&Trace) -> bool) -> Trace {
+    let end = Instant::now() + Duration::from_secs(60);
+    loop {
+        let trace = Trace::read(&runtime.trace().to_json());
+        if expected(&trace) {
+            return trace;
+        }
+        assert!(Instant::now() < end, "{trace:#?}");
+        std::thread::yield_now();
+    }
+}
+
+/// The first run by that name has come to its end.
+fn has_ended(trace: &Trace, name: &str) -> bool {
+    trace.runs().any(|run| run.name == name && run.stopped_by() == "end")
+}
+
+fn named(name: &str) -> thread::Builder {
+    thread::Builder::new().name(name.into())
+}
+
+#[test]
+fn a_known_program_leaves_its_slices_and_arrows() {
+    let runtime = Builder::new().workers(1).name("known").trace(1000).build().unwrap();
+    let line = line!() + 3;
+    runtime.run(|| {
+        let parent = || {
+            let child = named("child").spawn(thread::park).unwrap();
+            thread::yield_now();
+            child.thread().unpark();
+            child.join().unwrap();
+        };
+        named("parent").spawn(parent).unwrap().join().unwrap();
+    });
+    let trace = trace_until(&runtime, |trace| {
+        trace
+            .runs()
+            .last()
+            .is_some_and(|last| last.name.starts_with("coroutine") && last.stopped_by() == "end")
+    });
+    assert_eq!(trace.lost, 0);
+    assert_eq!(trace.tracks.values().collect::<Vec<_>>(), ["known-0"]);
+    let runs: Vec<_> = trace.runs().map(|run| (run.name.as_str(), run.stopped_by())).collect();
+    let main = runs[0].0;
+    assert_eq!(
+        runs,
+        [
+            (main, "join"),
+            ("parent", "yield"),
+            ("child", "park"),
+            ("parent", "join"),
+            ("child", "end"),
+            ("parent", "end"),
+            (main, "end"),
+        ]
+    );
+    let child = trace.runs().find(|run| run.name == "child").unwrap();
+    let spawned_at = child.args.get("spawned_at").unwrap().text();
+    assert!(spawned_at.starts_with(&format!("{}:{line}:", file!())), "{spawned_at}");
+    // Among the slices there are the poller's, so the runs are told by what number of run they are.
+    let runs: Vec<_> = (0..trace.slices.len()).filter(|&n| trace.slices[n].cat == "run").collect();
+    let run = |slice: usize| runs.iter().position(|&one| one == slice).unwrap();
+    let mut arrows: Vec<_> = trace
+        .arrows
+        .iter()
+        .map(|arrow| (run(arrow.from), run(arrow.to), arrow.name.as_str()))
+        .collect();
+    arrows.sort_unstable();
+    let expected =
+        [(0, 1, "spawn"), (1, 2, "spawn"), (3, 4, "wake"), (4, 5, "wake"), (5, 6, "wake")];
+    assert_eq!(arrows, expected);
+}
+
+#[test]
+fn a_sleep_ends_by_a_timer() {
+    let runtime = runtime(1000);
+    runtime.run(|| {
+        let sleeper = named("sleeper").spawn(|| thread::sleep(Duration::from_millis(3))).unwrap();
+        sleeper.join().unwrap();
+    });
+    let trace = trace_until(&runtime, |trace| has_ended(trace, "sleeper"));
+    let runs: Vec<_> = trace.runs().filter(|run| run.name == "sleeper").collect();
+    let [slept, ended] = runs[..] else { panic!("{trace:#?}") };
+    assert_eq!(slept.stopped_by(), "sleep");
+    assert!(ended.start - slept.end >= 2_000_000, "{trace:#?}");
+    let number = slept.args.get("coroutine").unwrap().number();
+    let timer = trace.marks.iter().find(|mark| mark.name == "timer").unwrap();
+    assert_eq!(timer.args.get("coroutine").unwrap().number(), number);
+    // Meanwhile the worker slept in its poller.
+    let waited = |slice: &&crate::reading::Slice| slice.name == "sleep" && slice.start >= slept.end;
+    assert!(trace.slices.iter().find(waited).unwrap().end <= ended.start);
+}
+
+#[test]
+fn the_oldest_is_overwritten_and_counted() {
+    let runtime = runtime(7);
+    runtime.run(|| (0..100).for_each(|_| thread::yield_now()));
+    let trace = runtime.trace();
+    assert!((6..=7).contains(&trace.events()), "{trace:?}");
+    assert!(trace.lost() >= 93, "{trace:?}");
+    let read = Trace::read(&trace.to_json());
+    assert_eq!(read.lost, trace.lost());
+    assert!(!read.slices.is_empty());
+}
+
+#[test]
+fn a_stuck_worker_shows_what_it_did() {
+    let runtime = Builder::new()
+        .workers(1)
+        .trace(1000)
+        .stall_after(Duration::from_millis(2))
+        .build()
+        .unwrap();
+    let release = Arc::new(AtomicBool::new(false));
+    let theirs = release.clone();
+    let stuck = runtime.run(move || {
+        let spin = move || {
+            while !theirs.load(Ordering::Relaxed) {
+                std::hint::spin_loop();
+            }
+        };
+        named("stuck").spawn(spin).unwrap()
+    });
+    // Its worker will say nothing more until it is released.
+    let stalled = |trace: &Trace| trace.marks.iter().any(|mark| mark.name == "stall");
+    let trace = trace_until(&runtime, stalled);
+    let last = trace.runs().find(|run| run.name == "stuck").unwrap();
+    assert_eq!(last.stopped_by(), "running");
+    assert!(last.end - last.start > 2_000_000);
+    release.store(true, Ordering::Relaxed);
+    stuck.join().unwrap();
+    let trace = trace_until(&runtime, |trace| has_ended(trace, "stuck"));
+    assert_eq!(trace.runs().filter(|run| run.name == "stuck").count(), 1);
+}
+
+#[test]
+fn a_runtime_that_does_not_record_has_an_empty_trace() {
+    let runtime = Builder::new().workers(1).build().unwrap();
+    runtime.run(|| pirn::spawn(thread::yield_now).join().unwrap());
+    let trace = runtime.trace();
+    assert_eq!((trace.events(), trace.lost()), (0, 0));
+    let read = Trace::read(&trace.to_json());
+    assert!(read.slices.is_empty() && read.tracks.is_empty());
+}
+
+#[test]
+fn a_number_of_events_out_of_range_is_refused() {
+    for events in [0, 1 << 24] {
+        let error = Builder::new().workers(1).trace(events).build().unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    }
+}
