@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A folder of a test's own, removed at its end.
 pub(crate) struct Folder(pub(crate) PathBuf);
@@ -61,6 +61,20 @@ impl Client {
     pub(crate) fn ask(&mut self, request: &str) -> String {
         self.send(format!("{request}\n").as_bytes());
         self.line()
+    }
+
+    /// Asks until the answer is right: on a busy machine a worker may not come to it in time, which is
+    /// then left out.
+    #[track_caller]
+    pub(crate) fn until(&mut self, request: &str, is_right: impl Fn(&str) -> bool) -> String {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let answer = self.good(request);
+            if is_right(&answer) {
+                return answer;
+            }
+            assert!(Instant::now() < deadline, "{request}: {answer}");
+        }
     }
 
     /// The answer, which is none to a bad request.

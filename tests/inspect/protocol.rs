@@ -73,13 +73,17 @@ impl Drop for Crowd {
     }
 }
 
+fn total(answer: &str) -> u64 {
+    numbers(answer, "total")[0]
+}
+
 trait Total {
     fn total(&self) -> u64;
 }
 
 impl Total for String {
     fn total(&self) -> u64 {
-        numbers(self, "total")[0]
+        total(self)
     }
 }
 
@@ -94,16 +98,17 @@ fn each_request_is_answered() {
     let metrics = crowd.own_part(&client.good(r#"{"request":"metrics"}"#));
     assert_eq!(numbers(&metrics, "live"), [5]);
 
-    let summary = crowd.own_part(&client.good(r#"{"request":"summary"}"#));
+    let all_say = |answer: &str| !crowd.own_part(answer).contains("\"answered\":false");
+    let summary = crowd.own_part(&client.until(r#"{"request":"summary"}"#, all_say));
     assert_eq!(numbers(&summary, "live"), [5]);
     // Of two workers, and of both.
     assert_eq!(numbers(&summary, "parked").iter().sum::<u64>(), 10, "{summary}");
     assert!(summary.contains(r#"{"reason":"channel receive","count":5,"#), "{summary}");
     assert!(summary.contains("tests/inspect/protocol.rs:"), "{summary}");
 
-    let list = client.good(&crowd.list(""));
+    let list = client.until(&crowd.list(""), |answer| numbers(answer, "id").len() == 5);
     let ids = numbers(&list, "id");
-    assert_eq!((list.total(), ids.len()), (5, 5));
+    assert_eq!(list.total(), 5);
 
     let one = client.good(&format!(r#"{{"request":"coroutine","coroutine":{}}}"#, ids[2]));
     assert_eq!(numbers(&one, "id"), [ids[2]]);
@@ -133,8 +138,9 @@ fn lists_are_filtered_sorted_and_paged() {
     });
     arrived.recv().unwrap();
     let mut client = crowd.client();
-    while client.good(&crowd.list("\"state\":\"parked\"")).total() != 21 {}
-    let mut count = |more: &str| client.good(&crowd.list(more)).total();
+    client.until(&crowd.list("\"state\":\"parked\""), |answer| total(answer) == 21);
+    let all_say = |answer: &str| numbers(answer, "silent_workers") == [0];
+    let mut count = |more: &str| client.until(&crowd.list(more), all_say).total();
     assert_eq!(count(""), 21);
     assert_eq!(count(r#""text":"wald""#), 1);
     assert_eq!(count(r#""text":"RECEIVE""#), 21);
@@ -145,24 +151,25 @@ fn lists_are_filtered_sorted_and_paged() {
     assert_eq!(count(r#""reason":"mutex""#), 0);
     assert_eq!(count(r#""worker":0"#) + count(r#""worker":1"#), 21);
 
-    let all = numbers(&client.good(&crowd.list("")), "id");
+    let has = |count| move |answer: &str| numbers(answer, "id").len() == count;
+    let all = numbers(&client.until(&crowd.list(""), has(21)), "id");
     assert!(all.is_sorted());
-    let backwards = numbers(&client.good(&crowd.list("\"reverse\":true")), "id");
+    let backwards = numbers(&client.until(&crowd.list("\"reverse\":true"), has(21)), "id");
     assert_eq!(backwards, all.iter().rev().copied().collect::<Vec<_>>());
     let mut pages = Vec::new();
-    for offset in (0..30).step_by(4) {
-        let page = client.good(&crowd.list(&format!("\"offset\":{offset},\"limit\":4")));
+    for offset in (0_usize..30).step_by(4) {
+        let request = crowd.list(&format!("\"offset\":{offset},\"limit\":4"));
+        let page = client.until(&request, has(21_usize.saturating_sub(offset).min(4)));
         assert_eq!(page.total(), 21);
         pages.extend(numbers(&page, "id"));
     }
     assert_eq!(pages, all);
-    let far = client.good(&crowd.list("\"offset\":18446744073709551615,\"limit\":1000"));
-    assert_eq!((far.total(), numbers(&far, "id").len()), (21, 0));
-    // `since` is taken a moment later, so it may differ between two by the clock's step alone.
-    let oldest = client.good(&crowd.list("\"sort\":\"age\""));
-    assert_eq!(numbers(&oldest, "id").len(), 21);
+    let far = crowd.list("\"offset\":18446744073709551615,\"limit\":1000");
+    let far = client.until(&far, |answer| total(answer) == 21);
+    assert!(numbers(&far, "id").is_empty());
+    client.until(&crowd.list("\"sort\":\"age\""), has(21));
     let id = all[20];
-    assert_eq!(client.good(&crowd.list(&format!("\"text\":\"{id}\""))).total(), 1);
+    client.until(&crowd.list(&format!("\"text\":\"{id}\"")), |answer| total(answer) == 1);
     drop(gate);
 }
 
@@ -184,15 +191,27 @@ fn the_spawn_tree_is_walked() {
     });
     (0..4).for_each(|_| arrived.recv().unwrap());
     let mut client = crowd.client();
-    while client.good(&crowd.list("\"state\":\"parked\"")).total() != 4 {}
-    let root = numbers(&client.good(&crowd.list("\"limit\":1")), "id")[0];
-    let children = client.good(&format!(r#"{{"request":"tree","parent":{root},"limit":2}}"#));
-    assert_eq!((children.total(), numbers(&children, "children")), (3, vec![0, 0]));
-    assert_eq!(client.good(&crowd.list(&format!("\"parent\":{root}"))).total(), 3);
-    // Others' roots are there, too.
-    let roots = client.good(r#"{"request":"tree","limit":1000}"#);
-    let place = numbers(&roots, "id").iter().position(|&id| id == root).expect("a root");
-    assert_eq!(numbers(&roots, "children")[place], 3);
+    client.until(&crowd.list("\"state\":\"parked\""), |answer| total(answer) == 4);
+    let first = client.until(&crowd.list("\"limit\":1"), |answer| {
+        total(answer) == 4 && numbers(answer, "id").len() == 1
+    });
+    let root = numbers(&first, "id")[0];
+    let tree = format!(r#"{{"request":"tree","parent":{root},"limit":2}}"#);
+    client.until(&tree, |answer| total(answer) == 3 && numbers(answer, "children") == [0, 0]);
+    client.until(&crowd.list(&format!("\"parent\":{root}")), |answer| total(answer) == 3);
+    // Others' roots are there, too, on pages before and after.
+    let deadline = Instant::now() + Duration::from_secs(30);
+    let mut offset = 0;
+    loop {
+        let page = client.good(&format!(r#"{{"request":"tree","offset":{offset},"limit":1000}}"#));
+        let place = numbers(&page, "id").iter().position(|&id| id == root);
+        if let Some(place) = place {
+            assert_eq!(numbers(&page, "children")[place], 3);
+            break;
+        }
+        offset = if page.total() > offset + 1000 { offset + 1000 } else { 0 };
+        assert!(Instant::now() < deadline, "its root is nowhere");
+    }
     drop(gate);
 }
 
@@ -274,10 +293,10 @@ fn nobody_who_does_not_read_holds_up_others() {
     };
     assert_eq!(refused.kind(), std::io::ErrorKind::WouldBlock);
     let mut client = crowd.client();
-    assert_eq!(client.good(&crowd.list("")).total(), 300);
+    client.until(&crowd.list(""), |answer| total(answer) == 300);
     // One that leaves in the middle of its answer.
     drop(sleepy);
-    assert_eq!(client.good(&crowd.list("")).total(), 300);
+    client.until(&crowd.list(""), |answer| total(answer) == 300);
 }
 
 /// A client for whom there is room: the end of another may not have been seen yet.
@@ -285,7 +304,7 @@ fn admitted(crowd: &Crowd) -> Client {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         let mut client = crowd.client();
-        let asked = writeln!(client.stream(), "{}", r#"{"request":"hello"}"#).is_ok();
+        let asked = client.stream().write_all(b"{\"request\":\"hello\"}\n").is_ok();
         if asked && client.try_line().is_ok_and(|line| line.contains("\"ok\"")) {
             return client;
         }
@@ -326,8 +345,9 @@ fn a_stuck_worker_is_named() {
     assert!(took < Duration::from_secs(5), "{took:?}");
     assert!(summary.contains("\"answered\":false,\"runs\":{"), "{summary}");
     assert!(summary.contains("\"name\":\"hog\""), "{summary}");
-    let running = client.good(&crowd.list("\"state\":\"running\""));
-    assert_eq!((running.total(), numbers(&running, "silent_workers")), (1, vec![1]));
+    let running = client.until(&crowd.list("\"state\":\"running\""), |answer| {
+        total(answer) == 1 && numbers(answer, "silent_workers") == [1]
+    });
     let id = numbers(&running, "id")[0];
     let one = client.good(&format!(r#"{{"request":"coroutine","coroutine":{id}}}"#));
     assert!(one.contains("\"state\":\"running\""), "{one}");
@@ -343,10 +363,12 @@ fn a_hundred_thousand_are_a_few_kilobytes() {
     let count = if cfg!(debug_assertions) { 20_000 } else { 100_000 };
     let crowd = Crowd::new(count, 2);
     let mut client = crowd.client();
-    let summary = client.good(r#"{"request":"summary"}"#);
-    assert!(crowd.own_part(&summary).contains(&format!("\"count\":{count}")));
-    let page = client.good(&crowd.list("\"sort\":\"age\",\"limit\":40"));
-    assert_eq!((page.total(), numbers(&page, "id").len()), (count as u64, 40));
+    let counted = format!("\"count\":{count}");
+    let summary = client
+        .until(r#"{"request":"summary"}"#, |answer| crowd.own_part(answer).contains(&counted));
+    let page = client.until(&crowd.list("\"sort\":\"age\",\"limit\":40"), |answer| {
+        total(answer) == count as u64 && numbers(answer, "id").len() == 40
+    });
     assert!(crowd.own_part(&summary).len() < 8_000 && page.len() < 20_000);
     let refused = client.ask(r#"{"request":"dump"}"#);
     let too_many = count > 20_000 && cfg!(feature = "dump-stacks");

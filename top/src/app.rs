@@ -204,10 +204,10 @@ impl App {
             self.list = List::default();
         }
         self.view = view;
-        self.to_top()
+        self.back_to_start()
     }
 
-    fn to_top(&mut self) -> Next {
+    fn back_to_start(&mut self) -> Next {
         (self.offset, self.cursor) = (0, 0);
         Next::Ask
     }
@@ -250,11 +250,11 @@ impl App {
             }
             KeyCode::Char('s') if self.view == View::List => {
                 self.by_age = !self.by_age;
-                return self.to_top();
+                return self.back_to_start();
             }
             KeyCode::Char('r') if self.view == View::List => {
                 self.reverse = !self.reverse;
-                return self.to_top();
+                return self.back_to_start();
             }
             KeyCode::Esc => return self.leave(),
             code if matches!(self.view, View::List | View::Tree) => return self.list_key(code),
@@ -276,7 +276,7 @@ impl App {
             KeyCode::Char(c) => self.search.push(c),
             _ => return Next::Draw,
         }
-        self.to_top()
+        self.back_to_start()
     }
 
     fn leave(&mut self) -> Next {
@@ -287,7 +287,7 @@ impl App {
             }
             View::List if !self.search.is_empty() => {
                 self.search.clear();
-                self.to_top()
+                self.back_to_start()
             }
             View::Tree => self.up(),
             _ => Next::Draw,
@@ -296,7 +296,7 @@ impl App {
 
     fn up(&mut self) -> Next {
         match self.path.pop() {
-            Some(_) => self.to_top(),
+            Some(_) => self.back_to_start(),
             None => Next::Draw,
         }
     }
@@ -315,7 +315,7 @@ impl App {
                 if self.view == View::Tree && children > 0 =>
             {
                 self.path.push(id);
-                self.to_top()
+                self.back_to_start()
             }
             (KeyCode::Left | KeyCode::Backspace, _) if self.view == View::Tree => self.up(),
             (KeyCode::Up | KeyCode::Char('k'), _) => self.go(place.saturating_sub(1)),
