@@ -32,7 +32,8 @@ macro_rules! counters {
         /// What a worker has done so far, or what several have done together. None of it ever falls.
         ///
         /// The counters are read one after another while the worker goes on, so what one of them says
-        /// of another is exact only when the worker is at rest.
+        /// of another is exact only when the worker is at rest. Wakes and timers of migrating
+        /// coroutines are not counted: those live on no worker.
         #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
         #[non_exhaustive]
         pub struct WorkerCounters {

@@ -21,8 +21,8 @@ use std::time::Duration;
 /// # What it costs
 ///
 /// A worker counts in memory of its own, by one or two instructions: nothing is shared and nothing
-/// is locked. In a release build on x86-64 that is 1 of a yield's 141 instructions, 2 of a wake and
-/// the park that it ends, and 7 of the 1,200 of a spawn with its run and its join. Its thread's
+/// is locked. In a release build on x86-64 that is 1 of a yield's 140 instructions, 2 for a wake and
+/// the park that it ends, and 8 of the 1,200 of a spawn with its run and its join. Its thread's
 /// processor time is kept by the system, and the clock is read when it goes to sleep. A snapshot
 /// makes one system call for each worker, and stops nobody.
 ///
