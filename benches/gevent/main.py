@@ -10,7 +10,7 @@ from gevent.server import StreamServer
 
 
 def echo(stream, _address):
-    while data := stream.recv(4096):
+    while data := stream.recv(512):
         stream.sendall(data)
 
 

@@ -192,7 +192,7 @@ func serve() {
 		}
 		go func() {
 			defer stream.Close()
-			buffer := make([]byte, 4096)
+			buffer := make([]byte, 512)
 			for {
 				length, err := stream.Read(buffer)
 				if err != nil {

@@ -21,8 +21,14 @@ const ALL: [Entry; 8] = [
 const MAY: [Entry; 2] = [("may, 1 worker", "may", 1), ("may, 2 workers", "may", 2)];
 
 pub(crate) fn skynet() {
-    let what = "skynet: a million leaves, ten below each";
-    race(what, &["ms", CPU], 5, ("skynet", &[1_000_000, 10]), &[MAY.as_slice(), &ALL].concat());
+    // Not may: it has no more stacks at 32,739, and then panics for ever.
+    race(
+        "skynet: a million leaves, ten below each",
+        &["ms", CPU],
+        5,
+        ("skynet", &[1_000_000, 10]),
+        &ALL,
+    );
 }
 
 pub(crate) fn select() {

@@ -36,6 +36,9 @@ pub(crate) struct Contestant {
     pub(crate) http: Option<Serve>,
 }
 
+/// Of each connection of an echo, in all of them: with more, idle connections would mostly be it.
+const ECHO_BUFFER: usize = 512;
+
 type Serve = fn(usize) -> io::Result<()>;
 
 const BUILT_IN: &[Contestant] = &[

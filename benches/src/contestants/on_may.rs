@@ -3,7 +3,7 @@
 //! may has no bounded channel. It takes part with its unbounded ones: in the round trip nothing is
 //! ever queued behind anything; in a bounded crowd it has the easier work.
 
-use super::Figures;
+use super::{ECHO_BUFFER, Figures};
 use crate::race::warm;
 use crate::server::free_port;
 use crate::table::{millions_a_second, millis, nanos_each};
@@ -49,9 +49,6 @@ pub(super) fn work(workers: usize, work: &str, numbers: &[u64]) -> Figures {
                 Some(crowd(producers, consumers, messages))
             }
             ("mutex", &[crowd, each]) => Some(mutex(crowd, each)),
-            ("skynet", &[leaves, fan]) => Some(millis(|| {
-                assert_eq!(skynet(0, leaves, fan), leaves * (leaves - 1) / 2);
-            })),
             ("fib", &[n, alone_from]) => Some(millis(|| {
                 assert_eq!(fork_join(n, alone_from), fib(n));
             })),
@@ -163,21 +160,6 @@ fn mutex(crowd: u64, each: u64) -> f64 {
     nanos
 }
 
-fn skynet(first: u64, leaves: u64, fan: u64) -> u64 {
-    if leaves == 1 {
-        return first;
-    }
-    let (sender, receiver) = mpsc::channel();
-    for n in 0..fan {
-        let sender = sender.clone();
-        go!(move || {
-            let sum = skynet(first + n * (leaves / fan), leaves / fan, fan);
-            sender.send(sum).expect("its parent waits");
-        });
-    }
-    receiver.iter().take(fan as usize).sum()
-}
-
 fn fork_join(n: u64, alone_from: u64) -> u64 {
     if n <= alone_from {
         return fib(n);
@@ -202,7 +184,7 @@ fn sleep(count: u64, longest: u64) -> Vec<u64> {
 
 pub(super) fn serve(workers: usize) -> io::Result<()> {
     accept(workers, |mut stream| {
-        let mut buffer = [0; 4096];
+        let mut buffer = [0; ECHO_BUFFER];
         while let Ok(length @ 1..) = stream.read(&mut buffer) {
             if stream.write_all(&buffer[..length]).is_err() {
                 break;

@@ -2,7 +2,7 @@
 
 #![cfg_attr(feature = "migrating", expect(unsafe_code, reason = "migrating is unsafe"))]
 
-use super::Figures;
+use super::{ECHO_BUFFER, Figures};
 use crate::race::warm;
 use crate::table::{millions_a_second, millis, nanos_each};
 use crate::tree::fib;
@@ -310,7 +310,7 @@ pub(super) fn http<S: Start>(workers: usize) -> io::Result<()> {
 /// In a coroutine: a server that prints its address.
 pub(crate) fn echo<S: Start>() -> io::Result<()> {
     accept::<S>(|mut stream| {
-        let mut buffer = [0; 4096];
+        let mut buffer = [0; ECHO_BUFFER];
         while let Ok(length @ 1..) = stream.read(&mut buffer) {
             if stream.write_all(&buffer[..length]).is_err() {
                 break;

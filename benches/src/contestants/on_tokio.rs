@@ -3,7 +3,7 @@
 //! tokio has neither a channel without capacity nor one with many receivers: round trips without
 //! capacity go through its channels of capacity 1, and crowds use async-channel.
 
-use super::Figures;
+use super::{ECHO_BUFFER, Figures};
 use crate::race::warm;
 use crate::table::millis;
 use crate::tree::fib;
@@ -336,7 +336,7 @@ async fn sleep(count: u64, longest: u64) -> Vec<u64> {
 
 pub(super) fn serve(workers: usize) -> io::Result<()> {
     accept(workers, |mut stream| async move {
-        let mut buffer = [0; 4096];
+        let mut buffer = [0; ECHO_BUFFER];
         while let Ok(length @ 1..) = stream.read(&mut buffer).await {
             if stream.write_all(&buffer[..length]).await.is_err() {
                 break;
