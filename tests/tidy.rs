@@ -202,7 +202,7 @@ fn sources() -> Vec<File> {
 
 /// All Rust code.
 fn rust() -> Vec<File> {
-    files(&["src", "tests", "examples", "interop", "netpoll", "macros", "benches"], &[".rs"])
+    files(&["src", "tests", "examples", "interop", "netpoll", "macros", "benches", "top"], &[".rs"])
 }
 
 /// Fails with what was found.
@@ -492,8 +492,9 @@ fn absolute_paths(line: &str) -> Vec<usize> {
 
 #[test]
 fn no_path_of_some_machine() {
-    let folders =
-        ["src", "tests", "examples", "interop", "netpoll", "macros", "benches", "docs", "ci"];
+    let folders = [
+        "src", "tests", "examples", "interop", "netpoll", "macros", "benches", "top", "docs", "ci",
+    ];
     let folders = [&folders[..], TEXTS, &["Cargo.toml"]].concat();
     let mut findings = Vec::new();
     for file in files(&folders, &[".rs", ".md", ".sh", ".toml"]) {
