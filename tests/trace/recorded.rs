@@ -1,6 +1,7 @@
 //! What known programs leave behind.
 
-use crate::reading::Trace;
+use crate::json::Json;
+use crate::reading::{Mark, Trace};
 use pirn::{Builder, Runtime, thread};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -117,6 +118,15 @@ fn the_oldest_is_overwritten_and_counted() {
     assert!(!read.slices.is_empty());
 }
 
+/// Sets its flag when it goes.
+struct Release(Arc<AtomicBool>);
+
+impl Drop for Release {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_stuck_worker_shows_what_it_did() {
     let runtime = Builder::new()
@@ -125,8 +135,9 @@ fn a_stuck_worker_shows_what_it_did() {
         .stall_after(Duration::from_millis(2))
         .build()
         .unwrap();
-    let release = Arc::new(AtomicBool::new(false));
-    let theirs = release.clone();
+    let theirs = Arc::new(AtomicBool::new(false));
+    // Also if something fails here: the runtime waits for its coroutines.
+    let release = Release(theirs.clone());
     let stuck = runtime.run(move || {
         let spin = move || {
             while !theirs.load(Ordering::Relaxed) {
@@ -136,12 +147,18 @@ fn a_stuck_worker_shows_what_it_did() {
         named("stuck").spawn(spin).unwrap()
     });
     // Its worker will say nothing more until it is released.
-    let stalled = |trace: &Trace| trace.marks.iter().any(|mark| mark.name == "stall");
+    // Any run is a stall in whose middle the system takes the thread's processor away for so long.
+    let stalled = |trace: &Trace| {
+        let number = |args: &Json| args.get("coroutine").unwrap().number();
+        let stuck = trace.runs().find(|run| run.name == "stuck").map(|run| number(&run.args));
+        let of_it = |mark: &Mark| mark.name == "stall" && Some(number(&mark.args)) == stuck;
+        trace.marks.iter().any(of_it)
+    };
     let trace = trace_until(&runtime, stalled);
     let last = trace.runs().find(|run| run.name == "stuck").unwrap();
     assert_eq!(last.stopped_by(), "running");
     assert!(last.end - last.start > 2_000_000);
-    release.store(true, Ordering::Relaxed);
+    drop(release);
     stuck.join().unwrap();
     let trace = trace_until(&runtime, |trace| has_ended(trace, "stuck"));
     assert_eq!(trace.runs().filter(|run| run.name == "stuck").count(), 1);
