@@ -7,10 +7,14 @@ use crate::sched::Shared;
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::process;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 static FILE: Mutex<Option<PathBuf>> = Mutex::new(None);
+/// The process whose trace that is. One that was forked off it exits as well.
+static OWNER: AtomicU32 = AtomicU32::new(0);
 
 /// When the process exits, what the runtimes that still run have recorded is written to `path`.
 ///
@@ -25,6 +29,7 @@ pub(crate) fn write_at_exit(path: PathBuf) -> io::Result<()> {
             return Err(io::Error::other("the C library takes no more functions to call at exit"));
         }
         *file = Some(path);
+        OWNER.store(process::id(), Ordering::Relaxed);
     }
     Ok(())
 }
@@ -33,6 +38,9 @@ pub(crate) fn write_at_exit(path: PathBuf) -> io::Result<()> {
 /// thread-locals of the main thread are gone: so the work is another thread's. The workers still run,
 /// which is nothing new to whoever copies their rings.
 extern "C" fn at_exit() {
+    if OWNER.load(Ordering::Relaxed) != process::id() {
+        return;
+    }
     let writer = thread::Builder::new().name("pirn-trace".into()).spawn(write);
     // Without a thread there is no trace; and what panics there has been reported.
     let _written = writer.map(thread::JoinHandle::join);

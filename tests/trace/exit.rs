@@ -1,5 +1,7 @@
 //! `PIRN_TRACE`: a trace in a file when the process exits.
 
+#![expect(unsafe_code, reason = "forks")]
+
 use crate::reading::Trace;
 use pirn::thread;
 use std::path::PathBuf;
@@ -29,6 +31,15 @@ fn plays_its_role() {
     pirn::spawn(thread::yield_now).join().unwrap();
     match &*role {
         "returns" => {}
+        "forks" => {
+            let child = fork_and_exit();
+            let mut status = 0;
+            // SAFETY: the address is that of a status.
+            assert_eq!(unsafe { libc::waitpid(child, &raw mut status, 0) }, child);
+            assert_eq!(status, 0);
+            let file = std::env::var_os("PIRN_TRACE").unwrap();
+            assert!(!std::path::Path::new(&file).exists());
+        }
         "exits" => {
             let exit = || std::process::exit(3);
             thread::Builder::new().name("last".into()).spawn(exit).unwrap();
@@ -36,6 +47,24 @@ fn plays_its_role() {
         }
         other => panic!("{other}"),
     }
+}
+
+/// The number of a child that exits as a program does.
+fn fork_and_exit() -> libc::pid_t {
+    // SAFETY: the child does nothing but exit.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: what is registered for the exit takes no lock that another thread may have had.
+        unsafe { libc::exit(0) };
+    }
+    child
+}
+
+#[test]
+fn a_forked_child_leaves_it_to_its_parent() {
+    let (output, text) = child("forks", "trace.json");
+    assert!(output.status.success(), "{output:?}");
+    Trace::read(&text.unwrap());
 }
 
 #[test]
