@@ -1,7 +1,7 @@
 //! Spawning, joining and what comes out of `join`.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
 fn on_workers(test: impl Fn(&pirn::Runtime)) {
     for workers in [1, 2, 4, 8] {
@@ -107,4 +107,82 @@ fn scopes_borrow() {
         });
         assert_eq!(data.iter().sum::<u64>(), 2016);
     });
+}
+
+/// How many coroutines of a tree are there at once, at most.
+fn widest(tree: &Tree, leaves: u64) -> u64 {
+    if leaves > 1 {
+        let below: Vec<_> = (0..10)
+            .map(|_| {
+                let tree = tree.clone();
+                tree.add(1);
+                pirn::spawn(move || {
+                    widest(&tree, leaves / 10);
+                    tree.add(-1);
+                })
+            })
+            .collect();
+        below.into_iter().for_each(|child| child.join().unwrap());
+    }
+    tree.widest.load(Ordering::Relaxed) as u64
+}
+
+#[derive(Clone, Default)]
+struct Tree {
+    now: Arc<AtomicI64>,
+    widest: Arc<AtomicI64>,
+}
+
+impl Tree {
+    fn add(&self, n: i64) {
+        let now = self.now.fetch_add(n, Ordering::Relaxed) + n;
+        self.widest.fetch_max(now, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_tree_is_walked_in_depth() {
+    let runtime = pirn::Builder::new().workers(1).build().unwrap();
+    let widest = runtime.run(|| widest(&Tree::default(), 100_000));
+    assert!(widest < 40_000, "{widest} of 111,111 were there at once");
+}
+
+#[test]
+fn newer_coroutines_do_not_starve_an_older_one() {
+    /// Ends when the old one has run, or with a million of these.
+    fn flood(started: &Arc<AtomicI64>, old_ran: &Arc<AtomicBool>) {
+        for _ in 0..2 {
+            if !old_ran.load(Ordering::Relaxed)
+                && started.fetch_add(1, Ordering::Relaxed) < 1_000_000
+            {
+                let (started, old_ran) = (started.clone(), old_ran.clone());
+                drop(pirn::spawn(move || flood(&started, &old_ran)));
+            }
+        }
+    }
+
+    let runtime = pirn::Builder::new().workers(1).build().unwrap();
+    let old_ran = Arc::new(AtomicBool::new(false));
+    let started = Arc::new(AtomicI64::new(0));
+    runtime.run(|| {
+        // As many as the run queue has room for stand before it.
+        let before: Vec<_> = (0..100)
+            .map(|_| {
+                let (started, old_ran) = (started.clone(), old_ran.clone());
+                pirn::spawn(move || flood(&started, &old_ran))
+            })
+            .collect();
+        let ran = old_ran.clone();
+        let old = pirn::spawn(move || ran.store(true, Ordering::Relaxed));
+        let after: Vec<_> = (0..100)
+            .map(|_| {
+                let (started, old_ran) = (started.clone(), old_ran.clone());
+                pirn::spawn(move || flood(&started, &old_ran))
+            })
+            .collect();
+        old.join().unwrap();
+        before.into_iter().chain(after).for_each(|one| one.join().unwrap());
+    });
+    let started = started.load(Ordering::Relaxed);
+    assert!(started < 1_000_000, "{started} newer ones had started first");
 }

@@ -1,6 +1,7 @@
 #![doc = include_str!("../../docs/scheduler.md")]
 #![expect(unsafe_code, reason = "reaches the machine through a thread-local pointer")]
 
+mod backlog;
 mod counters;
 mod machine;
 mod migrants;

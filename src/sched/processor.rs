@@ -5,6 +5,7 @@
 use crate::coroutine::{Coroutine, Header};
 use crate::protocol::inbox::Inbox;
 use crate::protocol::sleep::Sleep;
+use crate::sched::backlog::Backlog;
 use crate::sched::counters::Counters;
 use crate::sched::shared::Driver;
 use crate::sched::survey::Surveys;
@@ -42,6 +43,8 @@ pub(crate) struct Processor {
     pub(crate) starts: Injector<Coroutine>,
     /// Coroutines spawned here that have not started.
     pub(crate) stealer: Stealer<Coroutine>,
+    /// More of them than the run queue has room for.
+    pub(crate) backlog: CachePadded<Backlog<Coroutine>>,
     pub(crate) sleep: CachePadded<Sleep>,
     /// Wakers that have pushed to the inbox and may still touch this processor.
     pub(crate) pins: CachePadded<AtomicUsize>,
@@ -146,6 +149,7 @@ impl Processor {
             inbox: CachePadded::new(Inbox::new()),
             starts: Injector::new(),
             stealer: runq.stealer(),
+            backlog: CachePadded::new(Backlog::new()),
             sleep: CachePadded::new(Sleep::new()),
             pins: CachePadded::default(),
             watch: CachePadded::new(Watch {
@@ -214,6 +218,7 @@ impl Processor {
     /// taken if this one is stuck.
     pub(crate) fn has_stealable(&self) -> bool {
         !self.stealer.is_empty()
+            || !self.backlog.is_empty()
             || self.has_next_start()
             || (self.is_stuck() && !self.starts.is_empty())
     }

@@ -327,7 +327,9 @@ impl WorkerMetrics {
             },
             running,
             residents: counters.residents.load(Ordering::Relaxed),
-            runnable: processor.stealer.len() + usize::from(processor.has_next_start()),
+            runnable: processor.stealer.len()
+                + processor.backlog.len()
+                + usize::from(processor.has_next_start()),
             starts: processor.starts.len(),
             ready: watch.ready.load(Ordering::Relaxed),
             inbox: !processor.inbox.is_empty(),

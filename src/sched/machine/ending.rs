@@ -53,6 +53,7 @@ impl Machine {
             processor
                 .take_next_start()
                 .or_else(|| self.runq.pop())
+                .or_else(|| processor.backlog.take_oldest())
                 .or_else(|| repeat(|| processor.starts.steal()))
         };
         while let Some(coroutine) = taken() {

@@ -90,7 +90,8 @@ impl Machine {
                     Some(coroutine) => return Some(coroutine),
                     None => continue,
                 },
-                None => return self.ready.pop(),
+                None if self.processor.backlog.is_empty() => return self.ready.pop(),
+                None => self.processor.backlog.take_newest(|start| self.runq.push(start)),
             }
         }
     }
@@ -128,7 +129,18 @@ impl Machine {
         if !look_outside {
             return None;
         }
-        self.take_start().or_else(|| self.take_global())
+        // The oldest of the backlog and those from outside take turns to come first.
+        match schedules.is_multiple_of(2 * OUTSIDE_EVERY) {
+            true => self.take_start().or_else(|| self.take_global()).or_else(|| self.take_oldest()),
+            false => {
+                self.take_oldest().or_else(|| self.take_start()).or_else(|| self.take_global())
+            }
+        }
+    }
+
+    /// The one that has stood in the backlog for longest.
+    fn take_oldest(&self) -> Option<Coroutine> {
+        self.processor.backlog.take_oldest().and_then(|coroutine| self.place(coroutine))
     }
 
     pub(super) fn take_inbox(&self) -> bool {
@@ -206,7 +218,10 @@ impl Machine {
         if Arc::ptr_eq(victim, &self.processor) {
             return None;
         }
-        let stolen = repeat(|| victim.stealer.steal_batch_and_pop(&self.runq))
+        let stolen = victim
+            .backlog
+            .steal(|start| self.runq.push(start))
+            .or_else(|| repeat(|| victim.stealer.steal_batch_and_pop(&self.runq)))
             // What was sent there is to live there, unless its machine cannot take it.
             .or_else(|| if victim.is_stuck() { repeat(|| victim.starts.steal()) } else { None })
             // A victim that is about to run its latest spawn itself does so sooner and with a

@@ -33,6 +33,9 @@ use std::sync::{Arc, PoisonError};
 const TRIES: u32 = 64;
 /// Operations that may succeed without parking before their coroutine yields.
 const BUDGET: u32 = 128;
+/// No run queue that is shorter grows: the smallest buffer of crossbeam's. What is spawned beyond
+/// that goes to the backlog.
+const ROOM: usize = 64;
 /// Coroutine numbers taken from the process-wide counter at a time.
 const ID_BLOCK: u64 = 1024;
 
@@ -431,11 +434,17 @@ impl Machine {
         }
     }
 
+    /// Puts one that has not started where anyone may take it.
+    #[inline]
+    fn enqueue_start(&self, coroutine: Coroutine) {
+        match self.runq.len() < ROOM {
+            true => self.runq.push(coroutine),
+            false => self.processor.backlog.push(coroutine),
+        }
+    }
+
     /// Puts what anyone may take into the run queue.
     fn enqueue(&self, coroutine: Coroutine) {
-        /// No deque that is shorter grows: the smallest buffer of crossbeam's.
-        const ROOM: usize = 64;
-
         if self.runq.len() < ROOM {
             return self.runq.push(coroutine);
         }
@@ -483,7 +492,7 @@ impl Machine {
         }
         match self.processor.put_next_start(coroutine) {
             Some(before) => {
-                self.enqueue(before);
+                self.enqueue_start(before);
                 self.patience.set(0);
             }
             None if self.patience.get() > 0 => {

@@ -57,6 +57,7 @@ impl Machine {
     #[cold]
     fn settle(&self) {
         self.cache.borrow_mut().settle();
+        self.processor.backlog.settle();
         let mut timers = self.timers.borrow_mut();
         if timers.len() == 0 {
             // No resident has a key of these.
@@ -80,7 +81,9 @@ impl Machine {
 
     pub(super) fn could_steal(&self, victim: &Arc<Processor>) -> bool {
         !Arc::ptr_eq(victim, &self.processor)
-            && (!victim.stealer.is_empty() || victim.is_stuck() && !victim.starts.is_empty())
+            && (!victim.stealer.is_empty()
+                || !victim.backlog.is_empty()
+                || victim.is_stuck() && !victim.starts.is_empty())
     }
 
     pub(super) fn poll(&self, timeout: Option<Duration>) {

@@ -87,6 +87,7 @@ impl Residence<'_> {
         };
         // SAFETY: what is queued is alive.
         machine.ready.for_each(|header| look_at(unsafe { header.as_ref() }));
+        self.processor().backlog.for_each(|coroutine| look_at(coroutine.header()));
         if let Some(latest) = self.processor().take_next_start() {
             look_at(latest.header());
             let before = self.processor().put_next_start(latest);
