@@ -30,6 +30,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "src/channel/select.rs",
     "src/channel/stream.rs",
     "src/coroutine/execution.rs",
+    "src/coroutine/frames.rs",
     "src/coroutine/header.rs",
     "src/coroutine/scope.rs",
     "src/coroutine/switch.rs",

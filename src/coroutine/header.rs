@@ -7,6 +7,7 @@
 #![expect(unsafe_code, reason = "type erasure by hand: one allocation per coroutine")]
 
 use crate::coroutine::execution;
+use crate::coroutine::frames;
 use crate::coroutine::locals::Locals;
 use crate::coroutine::scope::{Failure, ScopeCount};
 use crate::coroutine::spans::Spans;
@@ -95,6 +96,8 @@ pub(crate) struct Resident {
     pub(crate) locals: Cell<Option<Box<Locals>>>,
     /// The spans that it has entered.
     pub(crate) spans: Spans,
+    /// It has parked, and not only for others to end.
+    pub(crate) stays: Cell<bool>,
     /// A cancellation has begun to unwind it.
     pub(crate) unwound: Cell<bool>,
     /// How often it has been told that it is cancelled.
@@ -213,6 +216,25 @@ enum Stage<F, T> {
     Empty,
 }
 
+/// Writes a struct where it is to stand, field by field: what is put together elsewhere first is
+/// copied, with the room that an empty `Option` does not use. All fields must be named; the one after
+/// `and` has been written before.
+macro_rules! write_fields {
+    ($at:expr, $Type:ident {
+        $($(#[$meta:meta])* $field:ident: $value:expr,)*
+    } $(and $written:ident)?) => {{
+        let at: *mut $Type = $at;
+        // Does not compile if a field was left out.
+        let _all = |one: $Type| {
+            let $Type { $($(#[$meta])* $field: _,)* $($written: _,)? } = one;
+        };
+        $(
+            $(#[$meta])*
+            (&raw mut (*at).$field).write($value);
+        )*
+    }};
+}
+
 /// The whole allocation.
 #[repr(C)]
 struct Frame<F, T> {
@@ -269,8 +291,12 @@ impl<T, F: FnOnce() -> T> Frame<F, T> {
     }
 
     unsafe fn dealloc(header: NonNull<Header>) {
+        let frame = header.cast::<Self>();
         // SAFETY: the last reference is gone, and this is how `Coroutine::new` made the frame.
-        drop(unsafe { Box::from_raw(header.cast::<Self>().as_ptr()) });
+        unsafe {
+            frame.drop_in_place();
+            frames::free(frame);
+        }
     }
 }
 
@@ -289,49 +315,54 @@ impl Coroutine {
     pub(crate) fn new<F: FnOnce() -> T, T>(seed: Seed, body: F) -> (Coroutine, Coroutine) {
         // Written in place, part by part: what is put together on the stack is copied, and in a debug
         // build once for each function that it goes through.
-        let frame = Box::leak(Box::<Frame<F, T>>::new_uninit()).as_mut_ptr();
-        let header = Header {
-            park: ParkWord::new(),
-            status: Status::new(),
-            home: AtomicPtr::new(ptr::null_mut()),
-            vtable: const { &Frame::<F, T>::VTABLE },
-            resident: Resident {
-                switch: UnsafeCell::new(None),
-                suspender: Cell::new(None),
-                outcome: Cell::new(Outcome::Woken),
-                reason: Cell::new(WaitReason::None),
-                class: seed.class,
-                deadline: Cell::new(u64::MAX),
-                timer: Cell::new(None),
-                timer_at: Cell::new(0),
-                previous: Cell::new(ptr::null()),
-                next: Cell::new(ptr::null()),
-                local: seed.local,
-                migrating: seed.migrating,
-                frames: Cell::new(ptr::null()),
-                #[cfg(debug_assertions)]
-                held: HeldGuards::new(),
-                locals: Cell::new(None),
-                spans: seed.spans,
-                unwound: Cell::new(false),
-                deliveries: Cell::new(0),
-            },
-            link: AtomicPtr::new(ptr::null_mut()),
-            token: Token::new(),
-            lineage: Lineage::new(seed.id, seed.parent),
-            since: AtomicU32::new(seed.now),
-            joiner: UnsafeCell::new(None),
-            id: seed.id,
-            spawned_at: seed.spawned_at,
-            name: seed.name.map(Box::new),
-            scope: seed.scope,
-        };
+        let frame = frames::allocate::<Frame<F, T>>().as_ptr();
         // SAFETY: the frame is this function's own, and large enough for its parts.
         unsafe {
-            (&raw mut (*frame).header).write(header);
+            let header = &raw mut (*frame).header;
+            write_fields!(
+                &raw mut (*header).resident,
+                Resident {
+                    switch: UnsafeCell::new(None),
+                    suspender: Cell::new(None),
+                    outcome: Cell::new(Outcome::Woken),
+                    reason: Cell::new(WaitReason::None),
+                    class: seed.class,
+                    deadline: Cell::new(u64::MAX),
+                    timer: Cell::new(None),
+                    timer_at: Cell::new(0),
+                    previous: Cell::new(ptr::null()),
+                    next: Cell::new(ptr::null()),
+                    local: seed.local,
+                    migrating: seed.migrating,
+                    frames: Cell::new(ptr::null()),
+                    #[cfg(debug_assertions)]
+                    held: HeldGuards::new(),
+                    locals: Cell::new(None),
+                    spans: seed.spans,
+                    stays: Cell::new(false),
+                    unwound: Cell::new(false),
+                    deliveries: Cell::new(0),
+                }
+            );
+            write_fields!(header, Header {
+                park: ParkWord::new(),
+                status: Status::new(),
+                home: AtomicPtr::new(ptr::null_mut()),
+                vtable: const { &Frame::<F, T>::VTABLE },
+                link: AtomicPtr::new(ptr::null_mut()),
+                token: Token::new(),
+                lineage: Lineage::new(seed.id, seed.parent),
+                since: AtomicU32::new(seed.now),
+                joiner: UnsafeCell::new(None),
+                id: seed.id,
+                spawned_at: seed.spawned_at,
+                name: seed.name.map(Box::new),
+                scope: seed.scope,
+            } and resident);
             (&raw mut (*frame).stage).write(UnsafeCell::new(Stage::Closure(body)));
         }
-        let header = NonNull::new(frame).expect("a box is not null").cast::<Header>();
+        // SAFETY: it is from `NonNull::as_ptr`.
+        let header = unsafe { NonNull::new_unchecked(frame) }.cast::<Header>();
         (Coroutine(header), Coroutine(header))
     }
 

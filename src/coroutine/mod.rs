@@ -15,12 +15,13 @@
 //! - A coroutine that is suspended is never dropped. The scheduler's reference keeps it alive; a
 //!   runtime that ends resumes it once more so that it unwinds.
 //!
-//! [`header`] is the allocation, [`switch`] the stack switch, [`execution`] what runs on the stack,
+//! [`header`] is the allocation, [`frames`] its memory, [`switch`] the stack switch, [`execution`] what runs on the stack,
 //! [`locals`] what a coroutine keeps for itself, [`spans`] what it has entered of `tracing`,
 //! [`unwinding`] how a coroutine parks in the middle of a panic, [`scope`] the count that scopes
 //! wait for. The atomic protocols are in [`crate::protocol`].
 
 mod execution;
+mod frames;
 mod header;
 mod locals;
 mod scope;
@@ -35,6 +36,7 @@ pub(crate) use execution::{
     abort_on_unwind, contained, describe, entry, is_cancellation, set_unwound, suspend,
     unwind_cancelled, unwind_exited, unwind_if_cancelled, was_cancelled, with_locals,
 };
+pub(crate) use frames::Frames;
 pub(crate) use header::{Coroutine, Header, Joiner, Resident, Seed, Shape};
 pub(crate) use locals::{Local, LocalId};
 pub(crate) use scope::{Failure, ScopeCount};

@@ -45,7 +45,7 @@ use crate::primitive::heavy_fence;
 use crate::protocol::park_word::Seq;
 use crate::sched;
 use scopes::Attention;
-use std::mem;
+use std::mem::{self, ManuallyDrop};
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::task::Waker;
@@ -148,7 +148,7 @@ impl Ticket {
                 }
                 // SAFETY: a parked coroutine's scheduler reference belongs to its claimant.
                 let coroutine = unsafe { Coroutine::from_raw(header) };
-                Some(Claimed(Some(Waiter::Coroutine(coroutine))))
+                Some(Claimed::of(Waiter::Coroutine(coroutine)))
             }
             Target::Thread(parker) => {
                 // SAFETY: the caller says that the thread is alive, and with it its parker.
@@ -161,13 +161,13 @@ impl Ticket {
                     Arc::increment_strong_count(parker.as_ptr());
                     Arc::from_raw(parker.as_ptr().cast_const())
                 };
-                Some(Claimed(Some(Waiter::Thread(parker))))
+                Some(Claimed::of(Waiter::Thread(parker)))
             }
             Target::Future(cell) => {
                 // SAFETY: a future leaves its queue, under the lock that the caller holds, before it
                 // goes.
                 let waker = unsafe { cell.as_ref().take() }?;
-                Some(Claimed(Some(Waiter::Future(waker))))
+                Some(Claimed::of(Waiter::Future(waker)))
             }
         }
     }
@@ -186,7 +186,7 @@ pub(crate) enum Home {
 /// The duty to resume one whose wait was claimed. Dropping it does so.
 #[derive(Debug)]
 #[must_use = "dropping it wakes at once"]
-pub(crate) struct Claimed(Option<Waiter>);
+pub(crate) struct Claimed(ManuallyDrop<Waiter>);
 
 enum Waiter {
     Coroutine(Coroutine),
@@ -204,16 +204,24 @@ impl std::fmt::Debug for Waiter {
     }
 }
 
+impl Claimed {
+    #[inline]
+    fn of(waiter: Waiter) -> Claimed {
+        Claimed(ManuallyDrop::new(waiter))
+    }
+}
+
 impl Drop for Claimed {
+    #[inline]
     fn drop(&mut self) {
-        match self.0.take() {
-            Some(Waiter::Coroutine(coroutine)) => {
+        // SAFETY: it is taken out once, here, and nobody looks at it after.
+        match unsafe { ManuallyDrop::take(&mut self.0) } {
+            Waiter::Coroutine(coroutine) => {
                 // SAFETY: the caller has claimed the wait of this coroutine.
                 unsafe { sched::ready(coroutine, Outcome::Woken) };
             }
-            Some(Waiter::Thread(parker)) => parker.resume(),
-            Some(Waiter::Future(waker)) => waker.wake(),
-            None => {}
+            Waiter::Thread(parker) => parker.resume(),
+            Waiter::Future(waker) => waker.wake(),
         }
     }
 }
@@ -231,7 +239,7 @@ impl Pokable {
             Some(running) => {
                 // SAFETY: the caller runs on that coroutine; the reference that is made here is
                 // another one than the one that is borrowed for it.
-                let borrowed = mem::ManuallyDrop::new(unsafe { Coroutine::from_raw(running) });
+                let borrowed = ManuallyDrop::new(unsafe { Coroutine::from_raw(running) });
                 Pokable::Coroutine(Coroutine::clone(&borrowed))
             }
             None => Pokable::Thread(os::parker()),

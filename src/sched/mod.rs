@@ -26,7 +26,7 @@ pub(crate) use shared::{Config, Driver, OnHeldGuard, OnStall, OnSwallowedCancel,
 pub use shared::{OnDeadlock, Stall};
 pub(crate) use survey::{Residence, Sighting, Standing, Survey};
 
-use crate::coroutine::{self, Coroutine, Header, Seed};
+use crate::coroutine::{self, Coroutine, Frames, Header, Seed};
 use crate::park::{Home, Outcome, Pokable};
 use crate::protocol::status::Asked;
 use crate::stack::Class;
@@ -50,6 +50,12 @@ fn with_machine<R>(f: impl FnOnce(&Machine) -> R) -> Option<R> {
 #[inline]
 pub(crate) fn current_coroutine() -> Option<NonNull<Header>> {
     with_machine(Machine::current).flatten()
+}
+
+/// Runs `f` with the memory that this thread's machine keeps for coroutines.
+#[inline]
+pub(crate) fn with_frames<R>(f: impl FnOnce(&Frames) -> R) -> Option<R> {
+    with_machine(|machine| f(&machine.frames))
 }
 
 /// The number of the coroutine that runs on this thread.
@@ -106,24 +112,35 @@ pub(crate) unsafe fn ready(coroutine: Coroutine, outcome: Outcome) {
         return migrants::ready(coroutine);
     }
     let home = header.home();
-    let mut coroutine = Some(coroutine);
-    with_machine(|machine| {
-        machine.record(|pen| coroutine.iter().for_each(|woken| pen.wake(woken.header())));
+    // SAFETY: as in `with_machine`; nothing here parks.
+    let machine = unsafe { tls::current().as_ref() };
+    if let Some(machine) = machine {
+        machine.record(|pen| pen.wake(header));
         if ptr::eq(&raw const *machine.processor, home) {
-            coroutine.take().into_iter().for_each(|coroutine| machine.ready(coroutine));
-        } else {
-            bump(&machine.processor.counters.wakes_sent);
+            return machine.ready(coroutine);
         }
-    });
-    let Some(coroutine) = coroutine else { return };
-    // SAFETY: a processor outlives its residents, of which this is one until it has been pushed;
-    // after that, the pin keeps the machine from leaving.
-    let home = unsafe { &*home };
+    }
+    // SAFETY: a processor outlives its residents, of which this is one until it has been pushed.
+    unsafe { send_home(coroutine, &*home, machine) };
+}
+
+/// Hands a coroutine that was woken elsewhere to its home.
+///
+/// # Safety
+///
+/// It lives there.
+unsafe fn send_home(coroutine: Coroutine, home: &Processor, machine: Option<&Machine>) {
+    if let Some(machine) = machine {
+        bump(&machine.processor.counters.wakes_sent);
+    }
+    // After the push it may run and end; the pin keeps the machine from leaving.
     home.pins.fetch_add(1, Ordering::Relaxed);
     home.inbox.push(coroutine);
     if home.sleep.wake() {
         home.driver.interrupt();
-        with_machine(|machine| bump(&machine.processor.counters.wakes_signalled));
+        if let Some(machine) = machine {
+            bump(&machine.processor.counters.wakes_signalled);
+        }
     }
     home.pins.fetch_sub(1, Ordering::Release);
 }
@@ -251,6 +268,22 @@ pub(crate) struct Spawn {
     pub(crate) spread: bool,
 }
 
+impl Spawn {
+    /// Everything by default.
+    #[inline]
+    pub(crate) fn plain(spawned_at: &'static std::panic::Location<'static>) -> Spawn {
+        Spawn {
+            name: None,
+            scope: None,
+            spawned_at,
+            class: None,
+            local: false,
+            migrating: false,
+            spread: false,
+        }
+    }
+}
+
 /// Spawns a coroutine in `shared` and returns the handle's reference.
 ///
 /// # Errors
@@ -269,11 +302,21 @@ pub(crate) unsafe fn spawn<T>(
 ) -> io::Result<Coroutine> {
     let class = spawn.class.unwrap_or(shared.config.class);
     let spans = coroutine::Spans::at_spawn(spawn.name.as_deref(), spawn.spawned_at, next_id);
-    let number = spans.number();
-    let seed = |id, parent, now| Seed {
-        id,
-        parent,
-        now,
+    // SAFETY: as in `with_machine`; spawning does not park.
+    let machine = unsafe { tls::current().as_ref() };
+    let machine = machine.filter(|machine| Arc::ptr_eq(&machine.shared, shared));
+    match machine {
+        Some(machine) => machine.credit(class)?,
+        None => shared.stacks.credit(class, 1)?,
+    }
+    let seed = Seed {
+        id: match (spans.number(), machine) {
+            (Some(number), _) => number,
+            (None, Some(machine)) => machine.next_id(),
+            (None, None) => fresh_id(),
+        },
+        parent: machine.map_or(0, Machine::current_id),
+        now: machine.map_or_else(|| shared.clock(), |machine| machine.processor.watch.clock()),
         name: spawn.name,
         scope: spawn.scope,
         spawned_at: spawn.spawned_at,
@@ -282,25 +325,11 @@ pub(crate) unsafe fn spawn<T>(
         migrating: spawn.migrating,
         spans,
     };
-    // SAFETY: as in `with_machine`; spawning does not park.
-    let machine = unsafe { tls::current().as_ref() };
-    if let Some(machine) = machine.filter(|machine| Arc::ptr_eq(&machine.shared, shared)) {
-        machine.credit(class)?;
-        let (coroutine, handle) = Coroutine::new(
-            seed(
-                number.unwrap_or_else(|| machine.next_id()),
-                machine.current_id(),
-                machine.processor.watch.clock(),
-            ),
-            body,
-        );
-        machine.spawn(coroutine, spawn.spread);
-        return Ok(handle);
+    let (coroutine, handle) = Coroutine::new(seed, body);
+    match machine {
+        Some(machine) => machine.spawn(coroutine, spawn.spread),
+        None => shared.submit(coroutine),
     }
-    shared.stacks.credit(class, 1)?;
-    let (coroutine, handle) =
-        Coroutine::new(seed(number.unwrap_or_else(fresh_id), 0, shared.clock()), body);
-    shared.submit(coroutine);
     Ok(handle)
 }
 

@@ -241,15 +241,11 @@ impl Builder {
         }
         Ok(Spawn {
             name: self.name.map(String::into_boxed_str),
-            scope: None,
-            spawned_at,
             class: self.stack_size.map(Class::for_size).transpose()?,
-            local: false,
             #[cfg(feature = "migrating")]
             migrating: self.migrating,
-            #[cfg(not(feature = "migrating"))]
-            migrating: false,
             spread: self.placement == Placement::Spread,
+            ..Spawn::plain(spawned_at)
         })
     }
 }
@@ -277,7 +273,16 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    Builder::new().spawn(f).expect("failed to spawn coroutine")
+    let spawned_at = Location::caller();
+    let mut f = Some(f);
+    // Not by a `Builder`: that everything is by default is known here, where it costs nothing.
+    let spawned = runtime::with_current_or_default(|runtime| {
+        let f = f.take().expect("called once");
+        // SAFETY: closure and result are `Send` and borrow nothing.
+        let coroutine = unsafe { sched::spawn(runtime, Spawn::plain(spawned_at), f) }?;
+        Ok(JoinHandle(JoinInner::new(coroutine)))
+    });
+    spawned.expect("failed to spawn coroutine")
 }
 
 /// Spawns a coroutine on the calling worker, where it starts and stays, so that it may hold what

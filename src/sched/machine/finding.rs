@@ -7,7 +7,7 @@ use crate::sched::shared::clock;
 use crossbeam_deque::Steal;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Every so many schedules inbox and timers are looked at although there is work.
 const LOOK_EVERY: u32 = 16;
@@ -21,6 +21,8 @@ const POLL_AFTER: u64 = 20_000;
 const STREAK: u32 = 8;
 /// Rounds of looking at all the others before a machine gives up.
 const SEARCH_ROUNDS: usize = 4;
+/// How long a machine must have gone on with what it runs before its latest spawn is taken.
+const LATEST_AFTER: Duration = Duration::from_micros(2);
 
 impl Machine {
     /// The next coroutine to run; sleeps until there is one. `None`: the machine is to end.
@@ -47,7 +49,9 @@ impl Machine {
                 self.end_search();
                 return None;
             }
-            self.sleep();
+            if !self.linger() {
+                self.sleep();
+            }
         }
     }
 
@@ -147,6 +151,7 @@ impl Machine {
         if self.processor.inbox.is_empty() {
             return false;
         }
+        self.linger.note_arrival();
         for coroutine in self.processor.inbox.take_all() {
             self.ready.push(coroutine);
             bump(&self.processor.counters.wakes_received);
@@ -196,12 +201,14 @@ impl Machine {
             self.searching.set(true);
         }
         let found = self.with_peers(|peers| {
-            (0..SEARCH_ROUNDS).find_map(|round| {
+            let in_any_order = || {
                 let first = self.random.below(peers.len().max(1));
                 let (wrapped, order) = peers.split_at(first);
-                let last_round = round + 1 == SEARCH_ROUNDS;
-                order.iter().chain(wrapped).find_map(|peer| self.steal_from(peer, last_round))
-            })
+                order.iter().chain(wrapped)
+            };
+            (0..SEARCH_ROUNDS)
+                .find_map(|_| in_any_order().find_map(|peer| self.steal_from(peer)))
+                .or_else(|| in_any_order().find_map(|peer| self.take_latest_of(peer)))
         });
         if found.is_some() {
             bump(&self.processor.counters.steals);
@@ -210,11 +217,7 @@ impl Machine {
         found
     }
 
-    pub(super) fn steal_from(
-        &self,
-        victim: &Arc<Processor>,
-        latest_too: bool,
-    ) -> Option<Coroutine> {
+    fn steal_from(&self, victim: &Arc<Processor>) -> Option<Coroutine> {
         if Arc::ptr_eq(victim, &self.processor) {
             return None;
         }
@@ -223,15 +226,41 @@ impl Machine {
             .steal(|start| self.runq.push(start))
             .or_else(|| repeat(|| victim.stealer.steal_batch_and_pop(&self.runq)))
             // What was sent there is to live there, unless its machine cannot take it.
-            .or_else(|| if victim.is_stuck() { repeat(|| victim.starts.steal()) } else { None })
-            // A victim that is about to run its latest spawn itself does so sooner and with a
-            // warm cache; in the last round it has had the time.
-            .or_else(|| if latest_too { victim.take_next_start() } else { None });
+            .or_else(|| if victim.is_stuck() { repeat(|| victim.starts.steal()) } else { None });
+        self.note_stolen(stolen.as_ref(), victim);
+        stolen
+    }
+
+    /// Takes the latest spawn of a machine that goes on with something else.
+    ///
+    /// One that spawns and then waits runs its latest spawn itself, sooner and with a warm cache; if
+    /// it were taken away each time, two machines would send a spawn there and its end back. So it
+    /// is given [`LATEST_AFTER`] (Go sleeps for 3 us).
+    fn take_latest_of(&self, victim: &Arc<Processor>) -> Option<Coroutine> {
+        if Arc::ptr_eq(victim, &self.processor) {
+            return None;
+        }
+        let schedules = victim.watch.schedules.load(Ordering::Relaxed);
+        let end = Instant::now() + LATEST_AFTER;
+        while victim.has_next_start() {
+            if victim.watch.schedules.load(Ordering::Relaxed) != schedules {
+                return None;
+            }
+            if Instant::now() >= end {
+                let stolen = victim.take_next_start();
+                self.note_stolen(stolen.as_ref(), victim);
+                return stolen;
+            }
+            std::hint::spin_loop();
+        }
+        None
+    }
+
+    fn note_stolen(&self, stolen: Option<&Coroutine>, victim: &Processor) {
         if stolen.is_some() && victim.is_stuck() {
             bump(&self.processor.counters.taken_over);
         }
         self.record(|pen| stolen.iter().for_each(|one| pen.steal(one.header(), victim)));
-        stolen
     }
 
     /// A searcher has found something, wherever, or leaves. If it was the last to search, there may

@@ -5,11 +5,12 @@
 mod debugger;
 mod ending;
 mod finding;
+mod lingering;
 mod placing;
 mod sleeping;
 mod surveying;
 
-use crate::coroutine::{self, Coroutine, Header, Resident, Resumed, Switch};
+use crate::coroutine::{self, Coroutine, Frames, Header, Resident, Resumed, Switch};
 use crate::park::{Outcome, ParkRequest, Ticket, WaitReason};
 use crate::primitive::light_fence;
 use crate::sched::processor::{Activity, Processor, bump};
@@ -22,6 +23,8 @@ use crate::stack::{AltStack, Cache};
 use crate::timers::Timers;
 use crate::util::rng::Rng;
 use crossbeam_deque::Worker;
+use lingering::Linger;
+use placing::Habits;
 use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
 use std::panic::Location;
@@ -58,6 +61,8 @@ pub(crate) struct Machine {
     ready: ReadyQueue<Coroutine>,
     runq: Worker<Coroutine>,
     cache: RefCell<Cache>,
+    /// Memory of coroutines that have gone.
+    pub(super) frames: Frames,
     timers: RefCell<Timers<NonNull<Header>>>,
     /// The first of the residents, who are linked through their headers.
     residents: Cell<*const Header>,
@@ -74,6 +79,8 @@ pub(crate) struct Machine {
     /// When the poller was last asked although there was work.
     polled_at: Cell<u64>,
     searching: Cell<bool>,
+    linger: Linger,
+    habits: Habits,
     cancelled_all: Cell<bool>,
     /// For the flight recorder, if there is one.
     pub(super) pen: Option<Pen>,
@@ -92,6 +99,7 @@ pub(super) fn run(shared: Arc<Shared>, processor: Arc<Processor>, runq: Worker<C
         ready: ReadyQueue::new(),
         runq,
         cache: RefCell::new(Cache::new(shared.stacks.clone())),
+        frames: Frames::new(),
         timers: RefCell::new(Timers::new()),
         residents: Cell::new(ptr::null()),
         resident_count: Cell::new(0),
@@ -103,6 +111,8 @@ pub(super) fn run(shared: Arc<Shared>, processor: Arc<Processor>, runq: Worker<C
         patience: Cell::new(0),
         polled_at: Cell::new(0),
         searching: Cell::new(false),
+        linger: Linger::new(),
+        habits: Habits::new(),
         cancelled_all: Cell::new(false),
         pen: shared.recorder.as_ref().map(|recorder| recorder.pen(&processor)),
         random: Rng::new(processor.number as u64 + 1),
@@ -230,7 +240,7 @@ impl Machine {
         // SAFETY: this is its home.
         let resident = unsafe { shared_part.resident() };
         shared_part.since.store(self.processor.watch.clock(), Ordering::Relaxed);
-        self.begin_wait(resident, request.reason);
+        self.begin_wait(shared_part, resident, request.reason);
         let migrates = resident.is_migrating();
         let seq = shared_part.park.begin();
         // Against a canceller that has not seen this wait: one of the two sees the other.
@@ -320,6 +330,9 @@ impl Machine {
         } else {
             self.unlink(resident);
         }
+        if !resident.stays.get() {
+            self.habits.note_brief(coroutine.header().spawned_at);
+        }
         bump(&self.processor.counters.finished);
         self.forget_name(coroutine.header());
         coroutine.release_completed();
@@ -361,11 +374,15 @@ impl Machine {
 
     /// A resident begins to wait.
     #[inline]
-    fn begin_wait(&self, resident: &Resident, reason: WaitReason) {
+    fn begin_wait(&self, header: &Header, resident: &Resident, reason: WaitReason) {
         resident.reason.set(reason);
-        if reason.is_for_others_to_end() && !resident.is_migrating() {
-            self.joining.set(self.joining.get() + 1);
-            self.publish_burden();
+        if reason.is_for_others_to_end() {
+            if !resident.is_migrating() {
+                self.joining.set(self.joining.get() + 1);
+                self.publish_burden();
+            }
+        } else if !resident.stays.replace(true) {
+            self.habits.note_stay(header.spawned_at);
         }
     }
 

@@ -3,8 +3,59 @@
 use super::Machine;
 use crate::coroutine::Coroutine;
 use crate::sched::processor::{Processor, bump};
+use std::cell::Cell;
+use std::panic::Location;
+use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+
+/// What may be added to the slack, beside half of what is here, for coroutines that are not expected
+/// to stay.
+const BRIEF_SLACK: usize = 64;
+
+/// What coroutines of one spawn site are like, as this machine has seen them of late: do they stay,
+/// or do they end without ever having parked?
+///
+/// A start that is sent to another machine relieves this one only if it stays. In a tree nine of ten
+/// are leaves, which do not; to send each of them across for the sake of the tenth costs more than it
+/// saves, and the machines would send them back and forth.
+pub(super) struct Habits([Cell<u8>; Habits::SITES]);
+
+impl Habits {
+    /// Sites that share an entry share a reputation, which costs little.
+    const SITES: usize = 64;
+    const MOST: u8 = u8::MAX;
+    /// One that parks weighs as much as so many that do not.
+    const WEIGHT: u8 = 4;
+
+    pub(super) fn new() -> Habits {
+        Habits([const { Cell::new(0) }; Habits::SITES])
+    }
+
+    #[inline]
+    fn of(&self, site: &'static Location<'static>) -> &Cell<u8> {
+        // Locations are 24 bytes long and stand in a row.
+        &self.0[ptr::from_ref(site).addr() / size_of::<Location<'_>>() % Habits::SITES]
+    }
+
+    /// One of that site has ended and had never parked.
+    #[inline]
+    pub(super) fn note_brief(&self, site: &'static Location<'static>) {
+        let entry = self.of(site);
+        entry.set(entry.get().saturating_add(1));
+    }
+
+    /// One of that site has parked for the first time.
+    #[cold]
+    pub(super) fn note_stay(&self, site: &'static Location<'static>) {
+        let entry = self.of(site);
+        entry.set(entry.get().saturating_sub(Habits::WEIGHT));
+    }
+
+    fn are_brief(&self, site: &'static Location<'static>) -> bool {
+        self.of(site).get() > Habits::MOST / 2
+    }
+}
 
 impl Machine {
     /// Decides where an unstarted coroutine lives. `None`: it was sent to another machine.
@@ -27,7 +78,11 @@ impl Machine {
     #[cold]
     pub(super) fn place_elsewhere(&self, coroutine: Coroutine, here: usize) -> Option<Coroutine> {
         let here = here.saturating_add(self.processor.starts.len());
-        let below = here.saturating_sub(self.shared.config.slack);
+        let slack = match self.habits.are_brief(coroutine.header().spawned_at) {
+            true => self.shared.config.slack.saturating_add(BRIEF_SLACK + here / 2),
+            false => self.shared.config.slack,
+        };
+        let below = here.saturating_sub(slack);
         self.with_peers(|peers| match self.least_loaded(peers, below) {
             Some(target) => {
                 bump(&self.processor.counters.pushed);
@@ -85,5 +140,34 @@ pub(super) fn send_start(target: &Processor, coroutine: Coroutine) {
     target.starts.push(coroutine);
     if target.sleep.wake() {
         target.driver.interrupt();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nine_of_ten_are_brief_and_three_of_four_are_not() {
+        let habits = Habits::new();
+        let site = Location::caller();
+        let see = |brief: usize, times: usize| {
+            for _ in 0..times {
+                (0..brief).for_each(|_| habits.note_brief(site));
+                habits.note_stay(site);
+            }
+        };
+        assert!(!habits.are_brief(site), "nothing is known");
+        see(9, 20);
+        assert!(!habits.are_brief(site), "not much is known");
+        see(9, 40);
+        assert!(habits.are_brief(site));
+        // A few that stay, one after the other, change nothing; many do.
+        see(0, 20);
+        assert!(habits.are_brief(site));
+        see(0, 20);
+        assert!(!habits.are_brief(site));
+        see(3, 1_000);
+        assert!(!habits.are_brief(site));
     }
 }

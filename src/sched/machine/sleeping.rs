@@ -58,6 +58,7 @@ impl Machine {
     fn settle(&self) {
         self.cache.borrow_mut().settle();
         self.processor.backlog.settle();
+        self.frames.settle();
         let mut timers = self.timers.borrow_mut();
         if timers.len() == 0 {
             // No resident has a key of these.
