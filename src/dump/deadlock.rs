@@ -19,7 +19,7 @@
 
 use crate::park::{self, WaitReason, WaitingThread};
 use crate::protocol::park_word::Seq;
-use crate::sched::{Activity, OnDeadlock, Processor, Residence, Shared, Standing, Survey};
+use crate::sched::{Activity, OnDeadlock, Processor, Residence, Shared, Standing, Survey, Visit};
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -185,7 +185,7 @@ impl Hopeless {
 }
 
 impl Survey for Hopeless {
-    fn visit(&self, residence: &Residence<'_>) {
+    fn visit(&self, residence: &Residence<'_>) -> Visit {
         let mut coroutines = 0;
         let mut hope = false;
         residence.residents(|sighting| {
@@ -204,6 +204,7 @@ impl Survey for Hopeless {
         state.missing -= 1;
         state.hope |= hope;
         self.changed.notify_all();
+        Visit::Done
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) use processor::{Activity, Processor};
 pub(crate) use record::{Event, RuntimeRecord, TrackRecord, What};
 pub(crate) use shared::{Config, Driver, OnHeldGuard, OnStall, OnSwallowedCancel, Shared};
 pub use shared::{OnDeadlock, Stall};
-pub(crate) use survey::{Residence, Sighting, Standing, Survey};
+pub(crate) use survey::{Residence, Sighting, Standing, Survey, Visit};
 
 use crate::coroutine::{self, Coroutine, Header, Seed};
 use crate::park::{Home, Outcome, Pokable};

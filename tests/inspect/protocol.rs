@@ -7,7 +7,8 @@ use pirn::channel;
 use pirn::{Builder, Runtime};
 use std::io::Write;
 use std::net::Shutdown;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 /// A runtime in which so many coroutines wait until the sender is dropped.
@@ -171,6 +172,44 @@ fn lists_are_filtered_sorted_and_paged() {
     let id = all[20];
     client.until(&crowd.list(&format!("\"text\":\"{id}\"")), |answer| total(answer) == 1);
     drop(gate);
+}
+
+/// Workers look at some of their coroutines at a time, and go on with their work in between.
+#[test]
+fn who_stays_is_seen_once_while_others_come_and_go() {
+    const STAY: u64 = 3000;
+    let crowd = Crowd::new(STAY as usize, 2);
+    let ends = Arc::new(AtomicBool::new(false));
+    let churns: Vec<_> = (0..8)
+        .map(|_| {
+            let ends = ends.clone();
+            crowd.runtime().spawn(move || {
+                while !ends.load(Ordering::Relaxed) {
+                    let brief = (0..50).map(|_| pirn::spawn(pirn::thread::yield_now));
+                    brief.collect::<Vec<_>>().into_iter().for_each(|one| one.join().unwrap());
+                }
+            })
+        })
+        .collect();
+    let mut client = crowd.client();
+    let stays = crowd.list("\"reason\":\"channel receive\",\"limit\":1000");
+    let ids = |page: &str| {
+        let ids = numbers(page, "id");
+        assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+        ids
+    };
+    let all_say = |answer: &str| {
+        // On a busy machine one may not come to it in time.
+        let silent = numbers(answer, "silent_workers") == [1];
+        assert!(silent || total(answer) == STAY, "{answer:.200}");
+        !silent && numbers(answer, "id").len() == 1000
+    };
+    let first = ids(&client.until(&stays, all_say));
+    for _ in 0..20 {
+        assert_eq!(ids(&client.until(&stays, all_say)), first);
+    }
+    ends.store(true, Ordering::Relaxed);
+    churns.into_iter().for_each(|churn| churn.join().unwrap());
 }
 
 #[test]
