@@ -79,13 +79,23 @@ impl Server {
         Ok(Server { poller, listener, stop, metrics, clients, paused_until: None })
     }
 
-    pub(super) fn serve(mut self) {
+    /// Until it is stopped.
+    ///
+    /// # Errors
+    ///
+    /// The poller's, which is broken then: a signal is none, and the kernel's want of memory passes.
+    pub(super) fn serve(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(CLIENTS + 1);
         let mut more = [false; CLIENTS];
         while !self.stop.load(Ordering::Acquire) {
             let timeout = if more.contains(&true) { Some(Duration::ZERO) } else { self.timeout() };
-            if self.poller.poll(&mut events, timeout).is_err() {
-                return;
+            match self.poller.poll(&mut events, timeout) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::OutOfMemory => {
+                    // Not to spin meanwhile. There are no events.
+                    std::thread::yield_now();
+                }
+                Err(error) => return Err(error),
             }
             let mut due = more;
             for event in events.iter() {
@@ -105,6 +115,7 @@ impl Server {
                 self.listen_again();
             }
         }
+        Ok(())
     }
 
     /// How long to wait for events: until the first client is too slow, or a pause is over.
