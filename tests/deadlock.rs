@@ -277,9 +277,17 @@ fn the_leak_is_found() {
     assert!(stdout.contains("parked for long: 11 coroutines"), "{stdout}");
 }
 
-/// A child that can be inspected, and a thread that asks it for all there is, without a pause, until
-/// the child has ended. How often it was answered is what the thread returns.
-fn watched(test: &str, deadlock: &str) -> (Child, std::thread::JoinHandle<usize>) {
+/// All that can be asked; and what keeps the workers busiest.
+const ALL: &[&str] = &["summary", "coroutines", "tree", "metrics", "text"];
+const SUMMARY: &[&str] = &["summary"];
+
+/// A child that can be inspected, and a thread that asks it, without a pause, until the child has
+/// ended. How often it was answered is what the thread returns.
+fn watched(
+    test: &str,
+    deadlock: &str,
+    requests: &'static [&str],
+) -> (Child, std::thread::JoinHandle<usize>) {
     let path = std::env::temp_dir().join(format!("pirn-{test}-{}", std::process::id()));
     let variables = [("PIRN_DEADLOCK", deadlock), ("PIRN_INSPECT", path.to_str().unwrap())];
     let child = child(test, &variables);
@@ -292,7 +300,6 @@ fn watched(test: &str, deadlock: &str) -> (Child, std::thread::JoinHandle<usize>
                 Err(_) => std::thread::yield_now(),
             }
         };
-        let requests = ["summary", "coroutines", "tree", "metrics", "text"];
         for request in requests.iter().cycle() {
             let line = format!("{{\"request\":\"{request}\"}}\n");
             let mut answer = String::new();
@@ -315,17 +322,19 @@ fn watched(test: &str, deadlock: &str) -> (Child, std::thread::JoinHandle<usize>
 /// Somebody who asks all the time keeps the machines awake: it is a deadlock all the same, and one.
 fn who_looks_from_outside_changes_nothing() {
     if is_child() {
+        // So that each answer takes its time.
+        (0..10_000).for_each(|_| drop(pirn::spawn(thread::park)));
         return deadlock::main();
     }
     let test = "who_looks_from_outside_changes_nothing";
-    let (child, asks) = watched(test, "abort");
+    let (child, asks) = watched(test, "abort", SUMMARY);
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{stderr}");
     assert_eq!(stderr.matches("[mutex at 0x").count(), 2, "{stderr}");
     println!("{} answers before the report", asks.join().unwrap());
 
-    let (mut child, asks) = watched(test, "report");
+    let (mut child, asks) = watched(test, "report", ALL);
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     while !line.starts_with("pirn: deadlock") {
@@ -355,7 +364,7 @@ fn who_looks_from_outside_makes_no_deadlock() {
         }
         return;
     }
-    let (child, asks) = watched("who_looks_from_outside_makes_no_deadlock", "abort");
+    let (child, asks) = watched("who_looks_from_outside_makes_no_deadlock", "abort", ALL);
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success() && !stderr.contains("deadlock"), "{stderr}");

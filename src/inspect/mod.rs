@@ -69,7 +69,7 @@ pub(crate) fn open(path: &Path, metrics: MetricsToJson) -> io::Result<Arc<Inspec
     let waker = poller.waker();
     let (listener, place) = socket::listen(&path)?;
     let inspector = serve(place.clone(), waker, |stop| {
-        let server = Server::new(poller, listener, stop, metrics)?;
+        let server = Server::new(poller, listener, stop, metrics, server::SLOW)?;
         Ok(move || server.serve())
     });
     let inspector = inspector.inspect_err(|_| place.remove())?;

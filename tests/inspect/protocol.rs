@@ -363,6 +363,32 @@ fn there_is_room_for_sixteen() {
 }
 
 #[test]
+fn sixteen_ask_at_once_and_each_gets_its_own_answers() {
+    const ROUNDS: u64 = 100;
+    let crowd = Crowd::new(20, 2);
+    let clients: Vec<_> = (0..16).map(|_| admitted(&crowd)).collect();
+    std::thread::scope(|scope| {
+        for (number, mut client) in (0_u64..).zip(clients) {
+            let crowd = &crowd;
+            scope.spawn(move || {
+                for round in 0..ROUNDS {
+                    let id = number * ROUNDS + round;
+                    let (request, part) = match (number + round) % 4 {
+                        0 => (crowd.list(&format!("\"id\":{id}")), "\"coroutines\":["),
+                        1 => (format!(r#"{{"id":{id},"request":"summary"}}"#), "\"reasons\":["),
+                        2 => (format!(r#"{{"id":{id},"request":"hello"}}"#), "\"process\":"),
+                        _ => (format!(r#"{{"id":{id},"request":"nonsense"}}"#), "\"error\":"),
+                    };
+                    let answer = client.ask(&request);
+                    let begins = format!("{{\"v\":1,\"id\":{id},");
+                    assert!(answer.starts_with(&begins) && answer.contains(part), "{answer}");
+                }
+            });
+        }
+    });
+}
+
+#[test]
 fn a_stuck_worker_is_named() {
     let crowd = Crowd::new(8, 2);
     let (begun, started) = mpsc::channel();
