@@ -11,7 +11,8 @@ mod leak;
 
 use pirn::channel::{bounded, unbounded};
 use pirn::{Builder, OnDeadlock, Runtime, thread};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -69,6 +70,8 @@ tests![
     a_runtime_may_be_told_to_be_silent,
     the_leak_is_found,
     sigquit_writes_a_dump,
+    who_looks_from_outside_changes_nothing,
+    who_looks_from_outside_makes_no_deadlock,
 ];
 
 /// Runs the tests whose names contain the argument, if there is one, as the usual harness does.
@@ -272,6 +275,100 @@ fn the_leak_is_found() {
     assert!(stdout.contains("\n10 coroutines [channel receive, "), "{stdout}");
     assert!(stdout.contains("\"worker\" [channel receive at 0x"), "{stdout}");
     assert!(stdout.contains("parked for long: 11 coroutines"), "{stdout}");
+}
+
+/// All that can be asked; and what keeps the workers busiest.
+const ALL: &[&str] = &["summary", "coroutines", "tree", "metrics", "text"];
+const SUMMARY: &[&str] = &["summary"];
+
+/// A child that can be inspected, and a thread that asks it, without a pause, until the child has
+/// ended. How often it was answered is what the thread returns.
+fn watched(
+    test: &str,
+    deadlock: &str,
+    requests: &'static [&str],
+) -> (Child, std::thread::JoinHandle<usize>) {
+    let path = std::env::temp_dir().join(format!("pirn-{test}-{}", std::process::id()));
+    let variables = [("PIRN_DEADLOCK", deadlock), ("PIRN_INSPECT", path.to_str().unwrap())];
+    let child = child(test, &variables);
+    let ask = move || {
+        let mut answers = 0;
+        // It is not there yet, or there is no more of it.
+        let mut stream = loop {
+            match UnixStream::connect(&path) {
+                Ok(stream) => break BufReader::new(stream),
+                Err(_) => std::thread::yield_now(),
+            }
+        };
+        for request in requests.iter().cycle() {
+            let line = format!("{{\"request\":\"{request}\"}}\n");
+            let mut answer = String::new();
+            if stream.get_mut().write_all(line.as_bytes()).is_err()
+                || stream.read_line(&mut answer).is_err()
+                || answer.is_empty()
+            {
+                break;
+            }
+            assert!(answer.contains("\"ok\":"), "{answer}");
+            answers += 1;
+        }
+        // Whoever aborts leaves it behind.
+        let _gone = std::fs::remove_file(path);
+        answers
+    };
+    (child, std::thread::spawn(ask))
+}
+
+/// Somebody who asks all the time keeps the machines awake: it is a deadlock all the same, and one.
+fn who_looks_from_outside_changes_nothing() {
+    if is_child() {
+        // So that each answer takes its time.
+        (0..10_000).for_each(|_| drop(pirn::spawn(thread::park)));
+        return deadlock::main();
+    }
+    let test = "who_looks_from_outside_changes_nothing";
+    let (child, asks) = watched(test, "abort", SUMMARY);
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{stderr}");
+    assert_eq!(stderr.matches("[mutex at 0x").count(), 2, "{stderr}");
+    println!("{} answers before the report", asks.join().unwrap());
+
+    let (mut child, asks) = watched(test, "report", ALL);
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    while !line.starts_with("pirn: deadlock") {
+        line.clear();
+        assert!(stderr.read_line(&mut line).unwrap() > 0, "no report");
+    }
+    // It is asked on, and reports nothing again.
+    std::thread::sleep(Duration::from_millis(1500));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let mut rest = String::new();
+    stderr.read_to_string(&mut rest).unwrap();
+    assert!(!rest.contains("pirn: deadlock"), "{rest}");
+    println!("{} answers in all", asks.join().unwrap());
+}
+
+fn who_looks_from_outside_makes_no_deadlock() {
+    if is_child() {
+        // At rest again and again, for longer than it takes to look; and one comes back by itself.
+        for pause in [300, 10, 600, 250, 1] {
+            is_woken(|wake| {
+                drop(pirn::spawn(move || {
+                    thread::sleep(Duration::from_millis(pause));
+                    wake();
+                }));
+            });
+        }
+        return;
+    }
+    let (child, asks) = watched("who_looks_from_outside_makes_no_deadlock", "abort", ALL);
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && !stderr.contains("deadlock"), "{stderr}");
+    assert!(asks.join().unwrap() > 0);
 }
 
 /// Each SIGQUIT writes a dump, and the process goes on.

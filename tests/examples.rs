@@ -1,9 +1,12 @@
-//! Examples that come to their end by themselves say what they are to say.
+//! Examples say what they are to say: those that come to their end by themselves, and `inspect`, which
+//! is asked.
 //!
 //! They are part of this program, which runs itself once more for each.
 
 #[path = "../examples/crawler.rs"]
 mod crawler;
+#[path = "../examples/inspect.rs"]
+mod inspect;
 #[path = "../examples/panic_abort.rs"]
 mod panic_abort;
 #[path = "../examples/race.rs"]
@@ -15,7 +18,10 @@ mod supervisor;
 #[path = "../examples/timeout.rs"]
 mod timeout;
 
-use std::process::Command;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// Names the example for a child.
 const EXAMPLE: &str = "PIRN_TEST_EXAMPLE";
@@ -61,6 +67,9 @@ const TESTS: [Test; 6] = [
 
 fn main() {
     if let Ok(name) = std::env::var(EXAMPLE) {
+        if name == "inspect" {
+            return inspect::main().expect("it works");
+        }
         let test = TESTS.iter().find(|test| test.0 == name).expect("an example");
         return test.1();
     }
@@ -78,5 +87,60 @@ fn main() {
             failed.push(name);
         }
     }
+    if wanted("inspect") {
+        the_market_is_inspected();
+        println!("test inspect ... ok");
+    }
     assert!(failed.is_empty(), "failed: {failed:?}");
+}
+
+/// Runs the example, and asks until each of its coroutines is where it is to be.
+fn the_market_is_inspected() {
+    let path = std::env::temp_dir().join(format!("pirn-market-{}", std::process::id()));
+    let mut child = Command::new(std::env::current_exe().expect("this program"))
+        .arg(&path)
+        .env(EXAMPLE, "inspect")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a child");
+    let mut said = String::new();
+    let mut out = BufReader::new(child.stdout.take().expect("piped"));
+    out.read_line(&mut said).expect("it says where it is");
+    assert_eq!(said, format!("inspect {}\n", path.display()));
+    let mut stream = BufReader::new(UnixStream::connect(&path).expect("it is there"));
+    let mut until = |request: &str, parts: &[&str]| {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let mut answer = String::new();
+            stream.get_mut().write_all(format!("{request}\n").as_bytes()).expect("it listens");
+            stream.read_line(&mut answer).expect("it answers");
+            if parts.iter().all(|part| answer.contains(part)) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{parts:?}: {answer}");
+        }
+    };
+    until(
+        r#"{"request":"summary"}"#,
+        &[
+            r#""name":"market","live":1024,"#,
+            // The sleepers, and now and then whoever has the till.
+            r#"{"reason":"sleep","count":100"#,
+            r#"{"reason":"mutex","count":"#,
+            r#"{"reason":"channel send","count":4,"#,
+            r#""count":1000,"#,
+            r#""count":20,"#,
+            "examples/inspect.rs:",
+        ],
+    );
+    let producers = r#"{"request":"coroutines","text":"producer","reason":"channel send"}"#;
+    until(producers, &[r#""total":4,"#, r#""name":"producer 0""#, r#""name":"producer 3""#]);
+    let queue = r#"{"request":"coroutines","reason":"mutex","limit":1}"#;
+    let holder =
+        if cfg!(any(debug_assertions, feature = "holders")) { "\"held_by\":[{" } else { "" };
+    until(queue, &[r#""waits_for":"mutex at 0x"#, holder]);
+    drop(child.stdin.take());
+    assert!(child.wait().expect("it ends").success());
+    assert!(!path.exists());
 }

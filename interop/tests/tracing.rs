@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
+use tracing::dispatcher::WeakDispatch;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
 use tracing::{Dispatch, Event, Subscriber, info, info_span};
@@ -261,6 +262,39 @@ fn what_a_forgotten_guard_has_left_ends_with_the_coroutine() {
     );
     runtime.run(|| with_default(&dispatch, || info!("next")));
     assert_eq!(events(&recorder.take()), [event("next", &[])]);
+}
+
+/// A layer that enters a span, and forgets it, when one is closed: the first of a coroutine's own.
+struct EntersAtTheEnd(Arc<OnceLock<WeakDispatch>>);
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for EntersAtTheEnd {
+    fn on_close(&self, id: Id, context: Context<'_, S>) {
+        let dispatch = self.0.get().and_then(WeakDispatch::upgrade);
+        if let Some(dispatch) = dispatch.filter(|_| label(&id, &context).starts_with("coroutine")) {
+            tracing::dispatcher::with_default(&dispatch, || {
+                let span = info_span!("late");
+                std::mem::forget(span.enter());
+            });
+        }
+    }
+}
+
+#[test]
+fn what_a_subscriber_enters_at_the_end_of_a_coroutine_is_left_there() {
+    let recorder = Recorder::default();
+    let own = Arc::new(OnceLock::new());
+    let layers = tracing_subscriber::registry().with(recorder.clone());
+    let dispatch = Dispatch::new(Follow::new(layers.with(EntersAtTheEnd(own.clone()))));
+    own.set(dispatch.downgrade()).unwrap();
+    runtime(1).run(|| {
+        with_default(&dispatch, || pirn::spawn(|| ())).join().unwrap();
+        with_default(&dispatch, || info!("next"));
+    });
+    let told = recorder.take();
+    for one in [Told::Enter("late".into()), Told::Exit("late".into()), Told::Close("late".into())] {
+        assert!(told.contains(&one), "{one:?}: {told:?}");
+    }
+    assert_eq!(events(&told), [event("next", &[])]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::coroutine::Header;
 use crate::park::{self, Cancel, Outcome, Ticket, WaitReason, WaitingThread};
-use crate::sched::{Processor, Residence, Shared, Sighting, Standing, Survey};
+use crate::sched::{Processor, Residence, Shared, Sighting, Standing, Survey, Visit};
 use std::mem;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -179,11 +179,11 @@ impl From<Standing> for CoroutineState {
 }
 
 impl Survey for Census {
-    fn visit(&self, residence: &Residence<'_>) {
+    fn visit(&self, residence: &Residence<'_>) -> Visit {
         {
             let mut answers = self.lock();
             if answers.closed {
-                return;
+                return Visit::Done;
             }
             answers.waiting -= 1;
             answers.busy += 1;
@@ -208,6 +208,7 @@ impl Survey for Census {
             // SAFETY: the asker takes its ticket out, under this lock, before it leaves.
             drop(unsafe { asker.claim() });
         }
+        Visit::Done
     }
 }
 

@@ -2,10 +2,11 @@
 //!
 //! What is reported is certain. For that, all of this must hold at once:
 //!
-//! - every machine of every runtime is idle, and has no coroutine that is ready or unstarted;
+//! - no machine of any runtime runs a coroutine, or has one that is ready or unstarted;
 //! - every coroutine waits, without a deadline, for what only other code in this process can do: a
 //!   lock, a channel, a `join`, but no descriptor, no time, no blocking job;
 //! - no blocking job runs or is queued;
+//! - nobody is being told of a stall, by a sysmon;
 //! - every other thread of the process is one of the runtimes' own, or waits in pirn as the coroutines
 //!   do. A thread that waits anywhere else might come back and wake somebody.
 //!
@@ -15,11 +16,13 @@
 //! nobody.
 //!
 //! The look is taken by the last one that comes to rest: sysmon, before it goes to sleep for good, or
-//! a plain thread that has waited in pirn for a while. So an idle process stays idle.
+//! a plain thread that has waited in pirn for a while. So an idle process stays idle. Machines that
+//! wake up for somebody who looks at the process from outside, be it all the time, do not count as
+//! work; and if one does not answer although nothing runs there, whoever looked looks again.
 
 use crate::park::{self, WaitReason, WaitingThread};
 use crate::protocol::park_word::Seq;
-use crate::sched::{Activity, OnDeadlock, Processor, Residence, Shared, Standing, Survey};
+use crate::sched::{OnDeadlock, Processor, Residence, Shared, Standing, Survey, Visit};
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -39,22 +42,35 @@ struct Rest {
     schedules: Vec<(usize, u64)>,
     jobs: Vec<u64>,
     threads: Vec<(ThreadId, Seq)>,
+    /// Of each runtime, how often somebody has been told of a stall.
+    told: Vec<u64>,
 }
 
-/// Looks for a deadlock, and does what the runtimes were told to do about it. `here` is the runtime
-/// whose sysmon asks.
-pub(crate) fn check(here: Option<&Arc<Shared>>) {
+/// Why there is no proof of a deadlock.
+enum Doubt {
+    /// Somebody may go on. When all rest again, somebody looks again.
+    Hope,
+    /// A machine did not answer in time, though nothing runs there.
+    Silence,
+}
+
+/// Looks for a deadlock, and does what the runtimes were told to do about it. `false`: whether there is
+/// one could not be found out.
+pub(crate) fn check() -> bool {
     /// The last that was reported.
     static REPORTED: Mutex<Option<Rest>> = Mutex::new(None);
 
     let runtimes = Shared::all();
     let action = runtimes.iter().map(|shared| shared.config.on_deadlock).max();
-    let Some(action) = action.filter(|&action| action != OnDeadlock::Off) else { return };
+    let Some(action) = action.filter(|&action| action != OnDeadlock::Off) else { return true };
     // Whoever comes to rest meanwhile looks when this one is done.
     let mut reported = REPORTED.lock().unwrap_or_else(PoisonError::into_inner);
-    let Some(rest) = prove(&runtimes, here) else { return };
+    let rest = match prove(&runtimes) {
+        Ok(rest) => rest,
+        Err(doubt) => return matches!(doubt, Doubt::Hope),
+    };
     if reported.as_ref() == Some(&rest) {
-        return;
+        return true;
     }
     let mut out = io::stderr().lock();
     // There is nobody to be told of a failure.
@@ -67,38 +83,49 @@ pub(crate) fn check(here: Option<&Arc<Shared>>) {
         std::process::abort();
     }
     *reported = Some(rest);
+    true
 }
 
-/// Whether all of the process is at rest for ever.
-fn prove(runtimes: &[Arc<Shared>], here: Option<&Arc<Shared>>) -> Option<Rest> {
+/// That all of the process is at rest for ever.
+fn prove(runtimes: &[Arc<Shared>]) -> Result<Rest, Doubt> {
+    // Whoever looks from outside keeps machines awake that have nothing to run.
     let quiet = |shared: &Arc<Shared>| {
-        let own = here.is_some_and(|here| Arc::ptr_eq(here, shared));
-        let idle = shared.processors().iter().all(|p| p.activity() == Activity::Idle);
-        idle && !shared.is_stopping() && (own || shared.sysmon.is_asleep())
+        shared.processors().iter().all(|p| p.runs_nothing()) && !shared.is_stopping()
     };
     if !runtimes.iter().all(quiet) {
-        return None;
+        return Err(Doubt::Hope);
     }
-    let before = look(runtimes)?;
+    let before = look(runtimes).ok_or(Doubt::Hope)?;
     // Before the coroutines, who may be many.
     if !all_threads_are_known(runtimes, &before) {
-        return None;
+        return Err(Doubt::Hope);
     }
     let deadline = Instant::now() + PATIENCE;
     let mut coroutines = 0;
     for shared in runtimes {
-        coroutines += Hopeless::count(shared, deadline)?;
+        match Hopeless::count(shared, deadline) {
+            Ok(count) => coroutines += count,
+            // It may be silent since somebody runs there again.
+            Err(Doubt::Silence) if look(runtimes).as_ref() == Some(&before) => {
+                return Err(Doubt::Silence);
+            }
+            Err(_) => return Err(Doubt::Hope),
+        }
     }
     let live: u64 = runtimes.iter().map(|shared| shared.live()).sum();
-    let unchanged = look(runtimes)? == before && all_threads_are_known(runtimes, &before);
+    let unchanged =
+        look(runtimes).as_ref() == Some(&before) && all_threads_are_known(runtimes, &before);
     let somebody = coroutines > 0 || !before.threads.is_empty();
-    (somebody && live == coroutines && unchanged).then_some(before)
+    let proven = somebody && live == coroutines && unchanged;
+    if proven { Ok(before) } else { Err(Doubt::Hope) }
 }
 
 /// What there is to compare; `None` if somebody is at work, or waits for something that may come.
 fn look(runtimes: &[Arc<Shared>]) -> Option<Rest> {
-    let mut rest = Rest { schedules: Vec::new(), jobs: Vec::new(), threads: Vec::new() };
+    let mut rest =
+        Rest { schedules: Vec::new(), jobs: Vec::new(), threads: Vec::new(), told: Vec::new() };
     for shared in runtimes {
+        rest.told.push(shared.sysmon.told()?);
         let pool = shared.config.blocking.stats();
         if pool.queued > 0 || pool.idle != pool.threads {
             return None;
@@ -155,14 +182,14 @@ struct Count {
 }
 
 impl Hopeless {
-    /// `None`: one of them may go on by itself, or a machine does not answer.
-    fn count(shared: &Arc<Shared>, deadline: Instant) -> Option<u64> {
+    /// How many there are, unless one of them may go on by itself.
+    fn count(shared: &Arc<Shared>, deadline: Instant) -> Result<u64, Doubt> {
         let processors = shared.processors();
         let state = Mutex::new(Count { coroutines: 0, missing: processors.len(), hope: false });
         let survey = Arc::new(Hopeless { state, changed: Condvar::new() });
         for processor in processors.iter() {
             if !processor.ask(survey.clone()) {
-                return None;
+                return Err(Doubt::Silence);
             }
         }
         let mut migrants = 0;
@@ -171,12 +198,12 @@ impl Hopeless {
         while state.missing > 0 && !state.hope && migrants == 0 {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return None;
+                return Err(Doubt::Silence);
             }
             let waited = survey.changed.wait_timeout(state, left);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        (!state.hope && migrants == 0).then_some(state.coroutines)
+        if state.hope || migrants > 0 { Err(Doubt::Hope) } else { Ok(state.coroutines) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Count> {
@@ -185,7 +212,7 @@ impl Hopeless {
 }
 
 impl Survey for Hopeless {
-    fn visit(&self, residence: &Residence<'_>) {
+    fn visit(&self, residence: &Residence<'_>) -> Visit {
         let mut coroutines = 0;
         let mut hope = false;
         residence.residents(|sighting| {
@@ -204,6 +231,7 @@ impl Survey for Hopeless {
         state.missing -= 1;
         state.hope |= hope;
         self.changed.notify_all();
+        Visit::Done
     }
 }
 

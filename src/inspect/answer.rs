@@ -1,7 +1,7 @@
 //! From a request to its answer.
 
 use super::request::{Order, Page, Request, What};
-use super::survey::{self, Filter, Glimpse, Sieve};
+use super::survey::{self, Filter, Glimpse, Places};
 use super::{MetricsToJson, STATES};
 use crate::dump::{self, CoroutineDump, CoroutineState};
 use crate::sched::Shared;
@@ -104,7 +104,13 @@ struct Count {
 
 /// Coroutines by what is the same about many of them.
 #[derive(Default)]
-struct Tally(HashMap<Kind, (&'static Location<'static>, Count)>);
+struct Tally {
+    sorts: Vec<(Kind, &'static Location<'static>, Count)>,
+    /// Where a kind is among them.
+    places: HashMap<Kind, usize>,
+    /// The one that was counted last: the next is often of its kind.
+    latest: usize,
+}
 
 impl Tally {
     fn add(&mut self, one: &Glimpse<'_>) {
@@ -113,7 +119,24 @@ impl Tally {
             state: one.state,
             reason: one.reason,
         };
-        self.0.entry(kind).or_insert((one.spawned_at, Count::default())).1.add(one.since);
+        self.sort(kind, one.spawned_at).add(one.since);
+    }
+
+    fn join(&mut self, other: Tally) {
+        for (kind, place, count) in other.sorts {
+            self.sort(kind, place).join(count);
+        }
+    }
+
+    fn sort(&mut self, kind: Kind, place: &'static Location<'static>) -> &mut Count {
+        if self.sorts.get(self.latest).is_none_or(|latest| latest.0 != kind) {
+            let next = self.sorts.len();
+            self.latest = *self.places.entry(kind).or_insert(next);
+            if self.latest == next {
+                self.sorts.push((kind, place, Count::default()));
+            }
+        }
+        &mut self.sorts[self.latest].2
     }
 
     /// The sums of those that are the same to `key`, the largest first.
@@ -122,7 +145,7 @@ impl Tally {
         key: impl Fn(&Kind, &'static Location<'static>) -> Option<K>,
     ) -> Vec<(K, Count)> {
         let mut sums: HashMap<K, Count> = HashMap::new();
-        for (kind, (place, count)) in &self.0 {
+        for (kind, place, count) in &self.sorts {
             if let Some(key) = key(kind, place) {
                 sums.entry(key).or_default().join(*count);
             }
@@ -135,8 +158,8 @@ impl Tally {
     fn states(&self) -> String {
         let mut object = Object::new();
         for state in STATES {
-            let all = self.0.iter().filter(|(kind, _)| kind.state == state);
-            let count: u64 = all.map(|(_, (_, count))| count.count).sum();
+            let all = self.sorts.iter().filter(|sort| sort.0.state == state);
+            let count: u64 = all.map(|sort| sort.2.count).sum();
             object.value(&state.to_string(), Some(count));
         }
         object.end()
@@ -161,11 +184,8 @@ impl Count {
 }
 
 fn summary() -> String {
-    let said = survey::ask(|shared, residence| {
-        let number = residence.processor().number;
-        let mut tally = Tally::default();
-        survey::each(residence, |sighting| tally.add(&Glimpse::at_home(shared, sighting, number)));
-        tally
+    let said = survey::ask(Shared::all(), |tally: &mut Tally, shared, sighting, number| {
+        tally.add(&Glimpse::at_home(shared, sighting, number));
     });
     let mut runtimes = Vec::new();
     for mut said in said {
@@ -183,9 +203,7 @@ fn summary() -> String {
             let tally = answer.take();
             object.value("states", tally.as_ref().map(Tally::states));
             workers.push(object.end());
-            for (kind, (place, count)) in tally.unwrap_or_default().0 {
-                all.0.entry(kind).or_insert((place, Count::default())).1.join(count);
-            }
+            all.join(tally.unwrap_or_default());
         }
         runtimes.push(summary_of(&said.shared, &workers, &all));
     }
@@ -235,37 +253,28 @@ fn coroutines(filter: Filter, order: Order, page: Page) -> String {
         let rank = (rank, one.id);
         if order.reverse { (u64::MAX - rank.0, u64::MAX - rank.1) } else { rank }
     };
+    type Part = (Vec<(u64, u64)>, Places);
     let said = {
         let filter = filter.clone();
-        survey::ask(move |shared, residence| {
-            let mut sieve = Sieve::new(&filter);
-            let mut found = Vec::new();
-            if sieve.runtime(shared) {
-                let number = residence.processor().number;
-                survey::each(residence, |sighting| {
-                    let one = Glimpse::at_home(shared, sighting, number);
-                    if sieve.lets(&one) {
-                        found.push(rank(&one));
-                    }
-                });
+        survey::ask(filter.runtimes(), move |part: &mut Part, shared, sighting, number| {
+            let one = Glimpse::at_home(shared, sighting, number);
+            if filter.lets(&one, &mut part.1) {
+                part.0.push(rank(&one));
             }
-            found
         })
     };
     let (mut found, mut silent) = (Vec::new(), 0);
+    let mut places = Places::default();
     for mut said in said {
-        let mut sieve = Sieve::new(&filter);
-        if sieve.runtime(&said.shared) {
-            silent += said.workers.iter().filter(|(_, answer)| answer.is_none()).count();
-            for one in survey::elsewhere(&said) {
-                let one = Glimpse::of(&one);
-                if sieve.lets(&one) {
-                    found.push(rank(&one));
-                }
+        silent += said.workers.iter().filter(|(_, answer)| answer.is_none()).count();
+        for one in survey::elsewhere(&said) {
+            let one = Glimpse::of(&one);
+            if filter.lets(&one, &mut places) {
+                found.push(rank(&one));
             }
-            let answers = said.workers.iter_mut().filter_map(|(_, answer)| answer.take());
-            found.extend(answers.flatten());
         }
+        let answers = said.workers.iter_mut().filter_map(|(_, answer)| answer.take());
+        found.extend(answers.flat_map(|part| part.0));
     }
     found.sort_unstable();
     // Who was on its way from one machine to another may have been seen at both.
@@ -287,14 +296,11 @@ fn coroutines(filter: Filter, order: Order, page: Page) -> String {
 
 /// Those that one has spawned, or whose spawners have ended, and how many each has spawned.
 fn tree(parent: Option<u64>, page: Page) -> String {
-    let said = survey::ask(|_, residence| {
-        let mut found = Vec::new();
-        survey::each(residence, |sighting| {
-            found.push((sighting.header.id, sighting.header.parent()));
-        });
-        found
+    type Pair = (u64, Option<u64>);
+    let said = survey::ask(Shared::all(), |found: &mut Vec<Pair>, _, sighting, _| {
+        found.push((sighting.header.id, sighting.header.parent()));
     });
-    let mut all: Vec<(u64, Option<u64>)> = Vec::new();
+    let mut all: Vec<Pair> = Vec::new();
     for mut said in said {
         all.extend(survey::elsewhere(&said).iter().map(|one| (one.id, one.parent)));
         all.extend(said.workers.iter_mut().filter_map(|(_, answer)| answer.take()).flatten());

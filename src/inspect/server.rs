@@ -24,8 +24,8 @@ use std::time::{Duration, Instant};
 const CLIENTS: usize = 16;
 /// Bytes of a request.
 const LINE: usize = 4096;
-/// How long a client may leave an answer where it is.
-const SLOW: Duration = Duration::from_secs(10);
+/// How long a client may leave an answer where it is, outside of tests.
+pub(super) const SLOW: Duration = Duration::from_secs(10);
 /// How long nobody is accepted after the system has refused to.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -36,6 +36,8 @@ pub(super) struct Server {
     listener: UnixListener,
     stop: Arc<AtomicBool>,
     metrics: MetricsToJson,
+    /// How long a client may leave an answer where it is.
+    slow: Duration,
     clients: [Option<Client>; CLIENTS],
     /// When to listen again.
     paused_until: Option<Instant>,
@@ -72,20 +74,31 @@ impl Server {
         listener: UnixListener,
         stop: Arc<AtomicBool>,
         metrics: MetricsToJson,
+        slow: Duration,
     ) -> io::Result<Server> {
         listener.set_nonblocking(true)?;
         poller.add(listener.as_fd(), LISTENER, Interest::READABLE, Trigger::Level)?;
         let clients = [const { None }; CLIENTS];
-        Ok(Server { poller, listener, stop, metrics, clients, paused_until: None })
+        Ok(Server { poller, listener, stop, metrics, slow, clients, paused_until: None })
     }
 
-    pub(super) fn serve(mut self) {
+    /// Until it is stopped.
+    ///
+    /// # Errors
+    ///
+    /// The poller's, which is broken then: a signal is none, and the kernel's want of memory passes.
+    pub(super) fn serve(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(CLIENTS + 1);
         let mut more = [false; CLIENTS];
         while !self.stop.load(Ordering::Acquire) {
             let timeout = if more.contains(&true) { Some(Duration::ZERO) } else { self.timeout() };
-            if self.poller.poll(&mut events, timeout).is_err() {
-                return;
+            match self.poller.poll(&mut events, timeout) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::OutOfMemory => {
+                    // Not to spin meanwhile. There are no events.
+                    std::thread::yield_now();
+                }
+                Err(error) => return Err(error),
             }
             let mut due = more;
             for event in events.iter() {
@@ -96,7 +109,7 @@ impl Server {
             }
             for place in 0..CLIENTS {
                 more[place] = due[place] && self.turn(place) == Turn::More;
-                let slow = |client: &Client| client.is_slow();
+                let slow = |client: &Client| client.is_slow(self.slow);
                 if self.clients[place].as_ref().is_some_and(slow) {
                     self.leave(place);
                 }
@@ -105,12 +118,13 @@ impl Server {
                 self.listen_again();
             }
         }
+        Ok(())
     }
 
     /// How long to wait for events: until the first client is too slow, or a pause is over.
     fn timeout(&self) -> Option<Duration> {
         let busy = self.clients.iter().flatten().filter(|client| client.is_owed());
-        let slow = busy.map(|client| client.moved + SLOW);
+        let slow = busy.map(|client| client.moved + self.slow);
         let first = slow.chain(self.paused_until).min()?;
         Some(first.saturating_duration_since(Instant::now()))
     }
@@ -205,8 +219,8 @@ impl Client {
         self.written < self.output.len()
     }
 
-    fn is_slow(&self) -> bool {
-        self.is_owed() && self.moved.elapsed() >= SLOW
+    fn is_slow(&self, limit: Duration) -> bool {
+        self.is_owed() && self.moved.elapsed() >= limit
     }
 
     /// Reads once, answers one line at most, and writes what the socket takes.
@@ -301,4 +315,101 @@ pub(super) fn failure(id: Option<u64>, message: &str) -> Vec<u8> {
     object.value("id", id);
     object.text("error", Some(message));
     object.end().into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader};
+    use std::thread;
+
+    const HELLO: &[u8] = b"{\"request\":\"hello\"}\n";
+
+    /// A server whose clients may be so slow.
+    struct Served {
+        folder: std::path::PathBuf,
+        stop: Arc<AtomicBool>,
+        waker: netpoll::Waker,
+        thread: Option<thread::JoinHandle<io::Result<()>>>,
+    }
+
+    impl Served {
+        fn new(name: &str, slow: Duration) -> Served {
+            let folder = format!("pirn-{name}-{}", std::process::id());
+            let folder = std::env::temp_dir().join(folder);
+            std::fs::create_dir(&folder).unwrap();
+            let listener = UnixListener::bind(folder.join("s")).unwrap();
+            let (poller, stop) = (Poller::new().unwrap(), Arc::new(AtomicBool::new(false)));
+            let waker = poller.waker();
+            let metrics: MetricsToJson = |_| "{}".into();
+            let server = Server::new(poller, listener, stop.clone(), metrics, slow).unwrap();
+            let thread = Some(thread::spawn(move || server.serve()));
+            Served { folder, stop, waker, thread }
+        }
+
+        fn connect(&self) -> BufReader<UnixStream> {
+            BufReader::new(UnixStream::connect(self.folder.join("s")).unwrap())
+        }
+
+        /// A client that asks until nothing more goes in, and takes no answer.
+        fn sleeper(&self) -> BufReader<UnixStream> {
+            let client = self.connect();
+            client.get_ref().set_nonblocking(true).unwrap();
+            while client.get_ref().write(HELLO).is_ok() {
+                thread::yield_now();
+            }
+            client.get_ref().set_nonblocking(false).unwrap();
+            client
+        }
+    }
+
+    impl Drop for Served {
+        fn drop(&mut self) {
+            self.stop.store(true, Ordering::Release);
+            self.waker.wake().unwrap();
+            self.thread.take().unwrap().join().unwrap().unwrap();
+            std::fs::remove_dir_all(&self.folder).unwrap();
+        }
+    }
+
+    fn hello(client: &mut BufReader<UnixStream>) -> String {
+        let mut line = String::new();
+        client.get_mut().write_all(HELLO).unwrap();
+        client.read_line(&mut line).unwrap();
+        line
+    }
+
+    #[test]
+    fn who_takes_no_answer_is_dropped_and_others_are_not() {
+        let served = Served::new("slow", Duration::from_millis(50));
+        let mut other = served.connect();
+        let mut sleeper = served.sleeper();
+        assert!(hello(&mut other).contains("\"ok\""));
+        // Gone: it can no longer be written to. What was asked is never answered in full.
+        let hung_up = loop {
+            assert!(hello(&mut other).contains("\"ok\""));
+            sleeper.get_ref().set_nonblocking(true).unwrap();
+            match sleeper.get_ref().write(b"\n") {
+                Err(error) if error.kind() != ErrorKind::WouldBlock => break error.kind(),
+                _ => thread::yield_now(),
+            }
+        };
+        assert!(matches!(hung_up, ErrorKind::BrokenPipe | ErrorKind::ConnectionReset));
+        sleeper.get_ref().set_nonblocking(false).unwrap();
+        let mut taken = Vec::new();
+        // The end, or a reset, since what it had sent was not read.
+        let _reset = sleeper.read_to_end(&mut taken);
+        assert!(hello(&mut other).contains("\"ok\""));
+    }
+
+    #[test]
+    fn who_is_only_slow_gets_all_answers() {
+        let served = Served::new("patient", Duration::from_secs(3600));
+        let mut sleeper = served.sleeper();
+        sleeper.get_ref().shutdown(std::net::Shutdown::Write).unwrap();
+        let lines: Vec<_> = sleeper.by_ref().lines().map(Result::unwrap).collect();
+        // The last line may have been cut where nothing more went in.
+        let (last, full) = lines.split_last().unwrap();
+        assert!(full.len() > 100 && full.iter().all(|line| line.contains("\"ok\"")), "{last}");
+    }
 }

@@ -4,12 +4,16 @@
 //! hundred thousand of them that is long for the workers, and for whoever looks each second. So
 //! machines count, or pick those that match with sixteen bytes for each; and only those that
 //! somebody is to see are asked for in full, by their numbers.
+//!
+//! And they do it in steps, with their own work in between: what is looked at each second must not
+//! stand still each second. So an answer is not of one moment, but of the milliseconds that it took.
 
 use crate::coroutine::Header;
 use crate::dump::{self, CoroutineDump, CoroutineState, Walked};
-use crate::sched::{Processor, Residence, Shared, Sighting, Standing, Survey};
+use crate::sched::{Processor, Residence, Shared, Sighting, Standing, Survey, Visit};
 use std::collections::{HashMap, HashSet};
 use std::panic::Location;
+use std::ptr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -53,40 +57,46 @@ struct Question<T, F> {
 }
 
 struct State<T> {
+    /// Of machines that have begun and are not done. What is not there is being added to.
+    parts: HashMap<usize, T>,
     answers: HashMap<usize, T>,
-    /// Machines that have not begun.
+    /// Machines that are not done.
     waiting: usize,
-    /// Those that have, and are not done.
-    busy: usize,
-    /// Nobody waits for those that have not begun.
+    /// When one of them last did something.
+    moved: Instant,
+    /// Nobody waits any more.
     closed: bool,
 }
 
-/// Has each machine of all runtimes look at its own coroutines. One that does not come to it in a
-/// tenth of a second is given up.
+/// Has each machine of these runtimes call `look` for each of its own coroutines, with what is its
+/// answer in the end. A machine that does not go on with that for a tenth of a second is given up.
 ///
 /// `look` is called as [`Survey::visit`] is.
-pub(super) fn ask<T, F>(look: F) -> Vec<Said<T>>
+pub(super) fn ask<T, F>(runtimes: Vec<Arc<Shared>>, look: F) -> Vec<Said<T>>
 where
-    T: Send + 'static,
-    F: Fn(&Shared, &Residence<'_>) -> T + Send + Sync + 'static,
+    T: Default + Send + 'static,
+    F: Fn(&mut T, &Shared, &Sighting<'_>, usize) + Send + Sync + 'static,
 {
     let look = Arc::new(look);
     let asked: Vec<_> =
-        Shared::all().into_iter().map(|shared| Question::post(shared, look.clone())).collect();
-    let deadline = Instant::now() + dump::PATIENCE;
-    asked.into_iter().map(|(question, processors)| question.wait(processors, deadline)).collect()
+        runtimes.into_iter().map(|shared| Question::post(shared, look.clone())).collect();
+    asked.into_iter().map(|(question, processors)| question.wait(processors)).collect()
 }
 
 impl<T, F> Question<T, F>
 where
-    T: Send + 'static,
-    F: Fn(&Shared, &Residence<'_>) -> T + Send + Sync + 'static,
+    T: Default + Send + 'static,
+    F: Fn(&mut T, &Shared, &Sighting<'_>, usize) + Send + Sync + 'static,
 {
     fn post(shared: Arc<Shared>, look: Arc<F>) -> (Arc<Self>, Arc<[Arc<Processor>]>) {
         let processors = shared.processors();
-        let (answers, waiting) = (HashMap::new(), processors.len());
-        let state = Mutex::new(State { answers, waiting, busy: 0, closed: false });
+        let state = Mutex::new(State {
+            parts: HashMap::new(),
+            answers: HashMap::new(),
+            waiting: processors.len(),
+            moved: Instant::now(),
+            closed: false,
+        });
         let question = Arc::new(Question { shared, look, state, changed: Condvar::new() });
         for processor in processors.iter() {
             if !processor.ask(question.clone()) {
@@ -100,19 +110,17 @@ where
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait(&self, processors: Arc<[Arc<Processor>]>, deadline: Instant) -> Said<T> {
+    fn wait(&self, processors: Arc<[Arc<Processor>]>) -> Said<T> {
         let mut state = self.lock();
-        while state.waiting + state.busy > 0 {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() && !state.closed {
-                (state.closed, state.waiting) = (true, 0);
-            } else if state.closed {
-                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-            } else {
-                let waited = self.changed.wait_timeout(state, left);
-                state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        while state.waiting > 0 {
+            let left = dump::PATIENCE.saturating_sub(state.moved.elapsed());
+            if left.is_zero() {
+                break;
             }
+            let waited = self.changed.wait_timeout(state, left);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+        state.closed = true;
         let said = |one: &Arc<Processor>| (one.clone(), state.answers.remove(&one.number));
         let workers = processors.iter().map(said).collect();
         Said { shared: self.shared.clone(), workers }
@@ -121,33 +129,44 @@ where
 
 impl<T, F> Survey for Question<T, F>
 where
-    T: Send + 'static,
-    F: Fn(&Shared, &Residence<'_>) -> T + Send + Sync + 'static,
+    T: Default + Send + 'static,
+    F: Fn(&mut T, &Shared, &Sighting<'_>, usize) + Send + Sync + 'static,
 {
-    fn visit(&self, residence: &Residence<'_>) {
-        {
+    fn visit(&self, residence: &Residence<'_>) -> Visit {
+        let number = residence.processor().number;
+        let part = {
             let mut state = self.lock();
             if state.closed {
-                return;
+                return Visit::Done;
             }
-            state.waiting -= 1;
-            state.busy += 1;
+            state.parts.remove(&number)
+        };
+        let begins = part.is_none();
+        let mut part = part.unwrap_or_default();
+        let mut look =
+            |sighting: &Sighting<'_>| (self.look)(&mut part, &self.shared, sighting, number);
+        if begins {
+            // First: whoever starts from now on comes before those that the walk begins with.
+            residence.unstarted(&mut look);
         }
-        let answer = (self.look)(&self.shared, residence);
+        let done = residence.next_residents(look);
         let mut state = self.lock();
-        state.answers.insert(residence.processor().number, answer);
-        state.busy -= 1;
-        self.changed.notify_all();
+        state.moved = Instant::now();
+        if !done {
+            state.parts.insert(number, part);
+            return Visit::Unfinished;
+        }
+        state.answers.insert(number, part);
+        state.waiting -= 1;
+        if state.waiting == 0 {
+            self.changed.notify_all();
+        }
+        Visit::Done
     }
-}
 
-/// Has a machine look at all its coroutines.
-pub(super) fn each(residence: &Residence<'_>, mut look: impl FnMut(&Sighting<'_>)) {
-    residence.residents(|sighting| {
-        look(sighting);
+    fn walks(&self) -> bool {
         true
-    });
-    residence.unstarted(look);
+    }
 }
 
 impl<'a> Glimpse<'a> {
@@ -201,32 +220,30 @@ pub(super) fn elsewhere<T>(said: &Said<T>) -> Vec<CoroutineDump> {
     found
 }
 
-/// A filter that remembers what it has found of places and reasons, which are few.
-pub(super) struct Sieve<'a> {
-    filter: &'a Filter,
-    places: HashMap<*const Location<'static>, bool>,
+/// What a filter has found of places, which are few.
+#[derive(Default)]
+pub(super) struct Places(HashMap<usize, bool>);
+
+impl Filter {
+    /// The runtimes of the process that are meant.
+    pub(super) fn runtimes(&self) -> Vec<Arc<Shared>> {
+        let mut all = Shared::all();
+        all.retain(|shared| self.runtime.as_ref().is_none_or(|name| *name == shared.config.name));
+        all
+    }
+
+    pub(super) fn lets(&self, one: &Glimpse<'_>, places: &mut Places) -> bool {
+        self.state.is_none_or(|state| state == one.state)
+            && self.reason.as_deref().is_none_or(|reason| one.reason == Some(reason))
+            && self.worker.is_none_or(|worker| one.worker.is_some_and(|at| at as u64 == worker))
+            && self.parent.is_none_or(|parent| one.parent == Some(parent))
+            && self.text.as_deref().is_none_or(|text| places.has(text, one))
+    }
 }
 
-impl<'a> Sieve<'a> {
-    pub(super) fn new(filter: &'a Filter) -> Sieve<'a> {
-        Sieve { filter, places: HashMap::new() }
-    }
-
-    pub(super) fn runtime(&self, shared: &Shared) -> bool {
-        self.filter.runtime.as_ref().is_none_or(|name| *name == shared.config.name)
-    }
-
-    pub(super) fn lets(&mut self, one: &Glimpse<'_>) -> bool {
-        let filter = self.filter;
-        filter.state.is_none_or(|state| state == one.state)
-            && filter.reason.as_deref().is_none_or(|reason| one.reason == Some(reason))
-            && filter.worker.is_none_or(|worker| one.worker.is_some_and(|at| at as u64 == worker))
-            && filter.parent.is_none_or(|parent| one.parent == Some(parent))
-            && filter.text.as_deref().is_none_or(|text| self.has(text, one))
-    }
-
+impl Places {
     fn has(&mut self, text: &str, one: &Glimpse<'_>) -> bool {
-        let place = self.places.entry(one.spawned_at);
+        let place = self.0.entry(ptr::from_ref(one.spawned_at).addr());
         *place.or_insert_with(|| one.spawned_at.to_string().to_lowercase().contains(text))
             || one.reason.is_some_and(|reason| reason.contains(text))
             || one.name.is_some_and(|name| name.to_lowercase().contains(text))
@@ -236,27 +253,27 @@ impl<'a> Sieve<'a> {
 
 /// These coroutines in full, those of them that are still there, with their runtimes' names.
 pub(super) fn in_full(ids: &[u64], with_stacks: bool) -> Vec<(CoroutineDump, String)> {
+    let (Some(&first), Some(&last)) = (ids.iter().min(), ids.iter().max()) else {
+        return Vec::new();
+    };
     let wanted: HashSet<u64> = ids.iter().copied().collect();
+    // Those of a page are often neighbours.
+    let is_wanted = move |id: u64| (first..=last).contains(&id) && wanted.contains(&id);
     let said = {
-        let wanted = wanted.clone();
-        ask(move |shared, residence| {
-            let number = residence.processor().number;
-            let mut stacks = Walked::default();
-            let mut found = Vec::new();
-            each(residence, |sighting| {
-                if wanted.contains(&sighting.header.id) {
-                    let stacks = with_stacks.then_some(&mut stacks);
-                    found.push(dump::resident(shared, sighting, number, stacks));
-                }
-            });
-            found
+        let is_wanted = is_wanted.clone();
+        ask(Shared::all(), move |found: &mut Vec<CoroutineDump>, shared, sighting, number| {
+            if is_wanted(sighting.header.id) {
+                let mut stacks = Walked::default();
+                let stacks = with_stacks.then_some(&mut stacks);
+                found.push(dump::resident(shared, sighting, number, stacks));
+            }
         })
     };
     let mut found = HashMap::new();
     for mut said in said {
         let here = said.workers.iter_mut().filter_map(|(_, answer)| answer.as_mut());
         let mut here: Vec<_> = here.flat_map(std::mem::take).collect();
-        here.extend(elsewhere(&said).into_iter().filter(|one| wanted.contains(&one.id)));
+        here.extend(elsewhere(&said).into_iter().filter(|one| is_wanted(one.id)));
         let name = &said.shared.config.name;
         found.extend(here.into_iter().map(|one| (one.id, (one, name.clone()))));
     }

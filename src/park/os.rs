@@ -157,10 +157,14 @@ pub(crate) fn parker() -> Arc<OsParker> {
 /// Blocks until somebody calls, or until the deadline; whether somebody called.
 fn wait(parker: &OsParker, deadline: Option<Instant>) -> bool {
     if deadline.is_none() {
-        if parker.bell.wait(Instant::now().checked_add(LONG)) {
-            return true;
+        for _ in 0..sched::RESTS {
+            if parker.bell.wait(Instant::now().checked_add(LONG)) {
+                return true;
+            }
+            if sched::outsider_rests() {
+                break;
+            }
         }
-        sched::outsider_rests();
     }
     parker.bell.wait(deadline)
 }

@@ -24,7 +24,8 @@ pub(crate) use processor::{Activity, Processor};
 pub(crate) use record::{Event, RuntimeRecord, TrackRecord, What};
 pub(crate) use shared::{Config, Driver, OnHeldGuard, OnStall, OnSwallowedCancel, Shared};
 pub use shared::{OnDeadlock, Stall};
-pub(crate) use survey::{Residence, Sighting, Standing, Survey};
+pub(crate) use survey::{Residence, Sighting, Standing, Survey, Visit};
+pub(crate) use sysmon::RESTS;
 
 use crate::coroutine::{self, Coroutine, Frames, Header, Seed};
 use crate::park::{Home, Outcome, Pokable};
@@ -186,11 +187,10 @@ pub(crate) fn cancel(coroutine: &Coroutine) -> Asked {
     asked
 }
 
-/// A plain thread has waited for long, and only others can end that: is there anybody?
-pub(crate) fn outsider_rests() {
-    if let Some(shared) = Shared::all().first() {
-        (shared.config.on_rest)(None);
-    }
+/// A plain thread has waited for long, and only others can end that: is there anybody? `false`: that
+/// could not be found out, and it is to ask again.
+pub(crate) fn outsider_rests() -> bool {
+    Shared::all().first().is_none_or(|shared| (shared.config.on_rest)())
 }
 
 /// A random number below `n`, from a machine's own source; `None` on a plain thread.

@@ -189,6 +189,11 @@ impl Processor {
         }
     }
 
+    /// Whether its machine is between two coroutines, or sleeps.
+    pub(crate) fn runs_nothing(&self) -> bool {
+        self.watch.running_id.load(Ordering::Relaxed) == 0
+    }
+
     #[inline]
     pub(crate) fn set_activity(&self, activity: Activity) {
         self.watch.activity.store(activity as u8, Ordering::Relaxed);

@@ -7,6 +7,10 @@
 //!
 //! A machine that is in a coroutine which neither parks nor yields does not answer. Whoever asks
 //! must not wait for ever.
+//!
+//! A survey of a moment, as a dump is, sees all residents at once, and they wait that long. One that
+//! [walks](Survey::walks) sees some at a time, and the machine goes on with its work in between, so
+//! that the program does not notice how often it is looked at.
 
 use crate::coroutine::Header;
 use crate::park::WaitReason;
@@ -20,7 +24,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(crate) trait Survey: Send + Sync {
     /// Called by a machine between two switches, on its own stack: it must not park, panic or run
     /// user code.
-    fn visit(&self, residence: &Residence<'_>);
+    fn visit(&self, residence: &Residence<'_>) -> Visit;
+
+    /// Whether it looks at residents by [`Residence::next_residents`]. One such survey after the other
+    /// is answered.
+    fn walks(&self) -> bool {
+        false
+    }
+}
+
+/// What comes of a visit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Visit {
+    Done,
+    /// There are more residents to look at when others have had their turn: a survey that walks.
+    Unfinished,
 }
 
 /// A machine that is being asked.

@@ -31,6 +31,8 @@ const PATIENT_NAPS: u32 = 50;
 /// before the watch sleeps without limit. Naps are long by then.
 const SETTLE_AFTER: Duration = Duration::from_millis(150);
 const SLEEP_AFTER: Duration = Duration::from_millis(200);
+/// How often whoever has come to rest says so at most, if he is to say it again.
+pub(crate) const RESTS: u32 = 10;
 /// After so many stacks had their memory released, the allocator is asked for its own: that is
 /// what came and went in a burst.
 const MANY_STACKS: usize = 4096;
@@ -55,6 +57,8 @@ pub(crate) struct Sysmon {
     pub(crate) events: AtomicU64,
     /// Reports of stalls.
     pub(crate) stalls: AtomicU64,
+    /// Odd while somebody is told of a stall, who may do anything.
+    telling: AtomicU64,
     lock: Mutex<()>,
     changed: Condvar,
 }
@@ -67,6 +71,7 @@ impl Sysmon {
             surplus_started: AtomicU64::new(0),
             events: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
+            telling: AtomicU64::new(0),
             lock: Mutex::new(()),
             changed: Condvar::new(),
         }
@@ -76,7 +81,18 @@ impl Sysmon {
         self.stuck.load(Ordering::Relaxed)
     }
 
+    /// How often somebody has been told of a stall; `None` while that goes on.
+    ///
+    /// Who has seen all machines without a running coroutine before he asked, and is told the same
+    /// number later, knows that nobody was told in between, or is about to be.
+    pub(crate) fn told(&self) -> Option<u64> {
+        fence(Ordering::SeqCst);
+        let telling = self.telling.load(Ordering::Acquire);
+        telling.is_multiple_of(2).then_some(telling)
+    }
+
     /// Whether the watch sleeps until somebody calls.
+    #[cfg(test)]
     pub(crate) fn is_asleep(&self) -> bool {
         self.asleep.load(Ordering::Relaxed)
     }
@@ -177,7 +193,7 @@ impl Watcher {
         let mut nap = NAP;
         let mut quiet = 0;
         let mut schedules = 0;
-        let mut at_rest = 0;
+        let (mut at_rest, mut rests) = (0, RESTS);
         let mut idle_since = None;
         while !self.shared.is_finished() {
             self.shared.sysmon.nap(nap);
@@ -190,7 +206,7 @@ impl Watcher {
             };
             let total = self.schedules();
             let same = std::mem::replace(&mut schedules, total) == total;
-            if !same || !all_idle(&self.shared) {
+            if !same || !all_rest(&self.shared) {
                 (idle_since, self.settled) = (None, false);
                 continue;
             }
@@ -203,7 +219,13 @@ impl Watcher {
                 let shared = &self.shared;
                 // Once for each time that they come to rest: to be asked wakes the machines.
                 if std::mem::replace(&mut at_rest, total) != total {
-                    (shared.config.on_rest)(Some(shared));
+                    rests = 0;
+                }
+                let heard = rests >= RESTS || (shared.config.on_rest)();
+                rests = if heard { RESTS } else { rests + 1 };
+                if !heard {
+                    idle_since = None;
+                    continue;
                 }
                 let busy = || shared.is_finished() || !all_idle(shared);
                 shared.sysmon.sleep(busy);
@@ -366,6 +388,7 @@ impl Watcher {
         }
         seen.report_at = stuck_for.max(seen.report_at).saturating_mul(2);
         let watch = &processor.watch;
+        let _telling = Telling::new(&self.shared.sysmon);
         let Some(running) = watch.running() else { return };
         let in_inbox = usize::from(!processor.inbox.is_empty());
         let stall = Stall {
@@ -383,6 +406,29 @@ impl Watcher {
             contained(|| on_stall(&stall));
         }
     }
+}
+
+/// From before the last look at what runs until somebody has been told of it.
+struct Telling<'a>(&'a Sysmon);
+
+impl<'a> Telling<'a> {
+    fn new(sysmon: &'a Sysmon) -> Telling<'a> {
+        sysmon.telling.fetch_add(1, Ordering::SeqCst);
+        // Against whoever looks for a deadlock: it sees this, or this sees that nothing runs.
+        fence(Ordering::SeqCst);
+        Telling(sysmon)
+    }
+}
+
+impl Drop for Telling<'_> {
+    fn drop(&mut self) {
+        self.0.telling.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// Whether no coroutine runs. A machine that answers whoever looks from outside is awake for that.
+fn all_rest(shared: &Shared) -> bool {
+    shared.processors().iter().all(|p| p.runs_nothing())
 }
 
 fn all_idle(shared: &Shared) -> bool {

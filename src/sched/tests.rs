@@ -1,9 +1,11 @@
 //! The scheduler over a driver without an outside world: what it asks of it, and when.
 
 use crate::blocking::BlockingPool;
-use crate::sched::{Config, Driver, Shared};
+use crate::sched::{Config, Driver, Residence, Shared, Survey, Visit};
 use crate::stack::{Class, StackOptions, Stacks};
 use crate::thread::{Builder, Thread, current, park, sleep, yield_now};
+use crate::util::rng::Rng;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -112,7 +114,7 @@ impl Scheduler {
             on_stall: None,
             on_held_guard: None,
             on_swallowed_cancel: None,
-            on_rest: |_| (),
+            on_rest: || true,
             on_deadlock: crate::OnDeadlock::Off,
             max_surplus: 0,
             trace: None,
@@ -229,4 +231,99 @@ fn a_wake_within_a_poll_needs_no_interrupt() {
     scheduler.world.change(|state| state.events.push(Box::new(move || thread.unpark())));
     assert_eq!(scheduler.sleep(sleeps), (None, interrupts));
     assert!(*done.lock().unwrap());
+}
+
+/// Walks, and notes whom it has seen, and how often its machine had scheduled at each step.
+#[derive(Default)]
+struct Walk {
+    seen: Mutex<Vec<u64>>,
+    steps: Mutex<Vec<u64>>,
+    done: AtomicBool,
+}
+
+impl Survey for Walk {
+    fn visit(&self, residence: &Residence<'_>) -> Visit {
+        let schedules = residence.processor().watch.schedules.load(Ordering::Relaxed);
+        self.steps.lock().unwrap().push(schedules);
+        if residence.next_residents(|sighting| self.seen.lock().unwrap().push(sighting.header.id)) {
+            self.done.store(true, Ordering::Release);
+            return Visit::Done;
+        }
+        Visit::Unfinished
+    }
+
+    fn walks(&self) -> bool {
+        true
+    }
+}
+
+/// So many parked coroutines.
+fn crowd(scheduler: &Scheduler, count: usize) -> Vec<Thread> {
+    let threads = Arc::new(Mutex::new(Vec::new()));
+    for _ in 0..count {
+        let threads = threads.clone();
+        scheduler.spawn(move || {
+            threads.lock().unwrap().push(current());
+            park();
+        });
+    }
+    let here = |state: &State| state.asleep && threads.lock().unwrap().len() == count;
+    drop(scheduler.world.wait_until(here));
+    std::mem::take(&mut *threads.lock().unwrap())
+}
+
+#[test]
+fn others_run_between_the_steps_of_a_walk() {
+    const PARKED: usize = 3000;
+    let scheduler = Scheduler::new();
+    let _parked = crowd(&scheduler, PARKED);
+    let walk = Arc::new(Walk::default());
+    let theirs = walk.clone();
+    scheduler.spawn(move || {
+        while !theirs.done.load(Ordering::Acquire) {
+            yield_now();
+        }
+    });
+    assert!(scheduler.shared.processors()[0].ask(walk.clone()));
+    drop(scheduler.world.wait_until(|state| state.asleep && walk.done.load(Ordering::Acquire)));
+    let steps = walk.steps.lock().unwrap();
+    assert!(steps.len() > PARKED / 300 && steps.is_sorted_by(|a, b| a < b), "{steps:?}");
+    let mut seen = walk.seen.lock().unwrap();
+    seen.sort_unstable();
+    seen.dedup();
+    assert!(seen.len() >= PARKED, "{}", seen.len());
+}
+
+/// At each step of a walk some end, among them those that it would have seen next.
+#[test]
+fn residents_may_end_during_a_walk() {
+    for seed in 0..20 {
+        let scheduler = Scheduler::new();
+        let mut parked = crowd(&scheduler, 2000);
+        let random = Rng::new(seed);
+        let walk = Arc::new(Walk::default());
+        let theirs = walk.clone();
+        scheduler.spawn(move || {
+            while !theirs.done.load(Ordering::Acquire) {
+                // Now the oldest, whom it sees last, now the latest, now somebody.
+                for _ in 0..parked.len().min(100) {
+                    let place = match random.below(3) {
+                        0 => 0,
+                        1 => parked.len() - 1,
+                        _ => random.below(parked.len()),
+                    };
+                    parked.swap_remove(place).unpark();
+                }
+                yield_now();
+            }
+            parked.iter().for_each(Thread::unpark);
+        });
+        assert!(scheduler.shared.processors()[0].ask(walk.clone()));
+        drop(scheduler.world.wait_until(|state| state.asleep && walk.done.load(Ordering::Acquire)));
+        let mut seen = walk.seen.lock().unwrap().clone();
+        let count = seen.len();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), count, "each is seen once");
+    }
 }

@@ -7,7 +7,8 @@ use pirn::channel;
 use pirn::{Builder, Runtime};
 use std::io::Write;
 use std::net::Shutdown;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 /// A runtime in which so many coroutines wait until the sender is dropped.
@@ -173,6 +174,44 @@ fn lists_are_filtered_sorted_and_paged() {
     drop(gate);
 }
 
+/// Workers look at some of their coroutines at a time, and go on with their work in between.
+#[test]
+fn who_stays_is_seen_once_while_others_come_and_go() {
+    const STAY: u64 = 3000;
+    let crowd = Crowd::new(STAY as usize, 2);
+    let ends = Arc::new(AtomicBool::new(false));
+    let churns: Vec<_> = (0..8)
+        .map(|_| {
+            let ends = ends.clone();
+            crowd.runtime().spawn(move || {
+                while !ends.load(Ordering::Relaxed) {
+                    let brief = (0..50).map(|_| pirn::spawn(pirn::thread::yield_now));
+                    brief.collect::<Vec<_>>().into_iter().for_each(|one| one.join().unwrap());
+                }
+            })
+        })
+        .collect();
+    let mut client = crowd.client();
+    let stays = crowd.list("\"reason\":\"channel receive\",\"limit\":1000");
+    let ids = |page: &str| {
+        let ids = numbers(page, "id");
+        assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+        ids
+    };
+    let all_say = |answer: &str| {
+        // On a busy machine one may not come to it in time.
+        let silent = numbers(answer, "silent_workers") == [1];
+        assert!(silent || total(answer) == STAY, "{answer:.200}");
+        !silent && numbers(answer, "id").len() == 1000
+    };
+    let first = ids(&client.until(&stays, all_say));
+    for _ in 0..20 {
+        assert_eq!(ids(&client.until(&stays, all_say)), first);
+    }
+    ends.store(true, Ordering::Relaxed);
+    churns.into_iter().for_each(|churn| churn.join().unwrap());
+}
+
 #[test]
 fn the_spawn_tree_is_walked() {
     let crowd = Crowd::new(0, 1);
@@ -321,6 +360,32 @@ fn there_is_room_for_sixteen() {
     assert_eq!(one_more.line(), "");
     drop(clients.pop());
     admitted(&crowd);
+}
+
+#[test]
+fn sixteen_ask_at_once_and_each_gets_its_own_answers() {
+    const ROUNDS: u64 = 100;
+    let crowd = Crowd::new(20, 2);
+    let clients: Vec<_> = (0..16).map(|_| admitted(&crowd)).collect();
+    std::thread::scope(|scope| {
+        for (number, mut client) in (0_u64..).zip(clients) {
+            let crowd = &crowd;
+            scope.spawn(move || {
+                for round in 0..ROUNDS {
+                    let id = number * ROUNDS + round;
+                    let (request, part) = match (number + round) % 4 {
+                        0 => (crowd.list(&format!("\"id\":{id}")), "\"coroutines\":["),
+                        1 => (format!(r#"{{"id":{id},"request":"summary"}}"#), "\"reasons\":["),
+                        2 => (format!(r#"{{"id":{id},"request":"hello"}}"#), "\"process\":"),
+                        _ => (format!(r#"{{"id":{id},"request":"nonsense"}}"#), "\"error\":"),
+                    };
+                    let answer = client.ask(&request);
+                    let begins = format!("{{\"v\":1,\"id\":{id},");
+                    assert!(answer.starts_with(&begins) && answer.contains(part), "{answer}");
+                }
+            });
+        }
+    });
 }
 
 #[test]

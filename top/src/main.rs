@@ -22,14 +22,15 @@ use data::{Runtimes, Summary, span};
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
 use serde_json::{Value, json};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::time::{Duration, Instant};
-use std::{env, thread};
+use std::{env, panic, thread};
 
 /// How long a signal may wait to be seen.
 const TICK: Duration = Duration::from_millis(100);
@@ -136,17 +137,33 @@ fn fetch(path: &Path, wanted: &Receiver<Vec<Value>>, answers: &Sender<Answers>) 
 
 fn watch(path: PathBuf, interval: Duration) -> io::Result<()> {
     let ended = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
+    for signal in [SIGHUP, SIGINT, SIGTERM] {
         signal_hook::flag::register(signal, ended.clone())?;
     }
     let (ask, wanted) = mpsc::channel();
     let (answer, answers) = mpsc::channel();
     thread::spawn(move || fetch(&path, &wanted, &answer));
-    // Its panic hook restores the terminal, too.
+    with_terminal(|terminal| show(terminal, App::new(interval), &ended, &ask, &answers))
+}
+
+/// Gives `f` the terminal, which is as before when that returns or something panics, on whatever
+/// thread.
+fn with_terminal<T>(f: impl FnOnce(DefaultTerminal) -> io::Result<T>) -> io::Result<T> {
+    /// The panic hook has restored the terminal. Once more would write over what the panic says.
+    static PANICKED: AtomicBool = AtomicBool::new(false);
+
+    let says = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        PANICKED.store(true, Ordering::Release);
+        says(info);
+    }));
+    // With a hook around this one, which restores first.
     let terminal = ratatui::try_init()?;
-    let shown = show(terminal, App::new(interval), &ended, &ask, &answers);
-    ratatui::restore();
-    shown
+    let result = f(terminal);
+    if !PANICKED.load(Ordering::Acquire) {
+        ratatui::restore();
+    }
+    result
 }
 
 fn show(
@@ -188,10 +205,17 @@ fn show(
             }
             draws = true;
         }
-        if let Ok(all) = answers.try_recv() {
-            asked = false;
-            take(&mut app, all);
-            draws = true;
+        match answers.try_recv() {
+            Ok(all) => {
+                asked = false;
+                take(&mut app, all);
+                draws = true;
+            }
+            Err(TryRecvError::Empty) => {}
+            // It has panicked, and said so: not to draw over that.
+            Err(TryRecvError::Disconnected) => {
+                return Err(io::Error::other("the thread that asks has ended"));
+            }
         }
     }
     Ok(())

@@ -1,5 +1,9 @@
 //! Known data gives known screens, and keys do what the help says.
 
+#[expect(dead_code, reason = "other tests wait for a text")]
+#[path = "../tests/terminal/pty.rs"]
+mod pty;
+
 use crate::app::{App, Next, View};
 use crate::client::plain;
 use crate::ui;
@@ -7,7 +11,10 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use serde_json::{Value, json};
+use std::io::Read;
+use std::process::Command;
 use std::time::Duration;
+use std::{env, io, thread};
 
 fn app() -> App {
     App::new(Duration::from_secs(1))
@@ -154,4 +161,46 @@ fn groups_name_the_stuck() {
     }
     app.error = Some("gone".into());
     assert!(screen(&mut app).contains("no answer: gone; trying again"));
+}
+
+/// In a process of its own, with a terminal of its own.
+#[test]
+fn the_terminal_is_restored_when_something_panics() {
+    /// Tells a child which thread is to panic.
+    const CHILD: &str = "PIRN_TEST_TOP_PANIC";
+
+    let key = || assert_eq!(io::stdin().read(&mut [0]).unwrap(), 1);
+    match env::var(CHILD).as_deref() {
+        Ok("main") => {
+            let _never: io::Result<()> = crate::with_terminal(|_| {
+                key();
+                panic!("meant")
+            });
+            return;
+        }
+        Ok(_) => {
+            let shows = crate::with_terminal(|_| {
+                let other = thread::spawn(move || {
+                    key();
+                    panic!("meant")
+                });
+                other.join().map_err(|_| io::Error::other("it has panicked"))
+            });
+            assert!(shows.is_err());
+            // Without a word, which would be another panic's.
+            std::process::exit(1);
+        }
+        Err(_) => {}
+    }
+    for thread in ["main", "other"] {
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.args(["--exact", "tests::the_terminal_is_restored_when_something_panics"]);
+        let command = command.arg("--nocapture").env(CHILD, thread).env("RUST_BACKTRACE", "0");
+        let (pty, child) = pty::Pty::start(command);
+        pty.until(|screen| screen.alternate_screen());
+        assert!(pty.is_raw());
+        pty.press("x");
+        assert!(!pty.ends_restored(child).success());
+        pty.until(|screen| screen.contents().contains("\nmeant\n"));
+    }
 }

@@ -82,6 +82,17 @@ impl Entry {
             Entry::Default { dispatch, guard } => *guard = Some(dispatcher::set_default(dispatch)),
         }
     }
+
+    /// Leaves for good.
+    fn end(mut self) {
+        self.leave();
+        call(|| match self {
+            Entry::Span { told, id } => {
+                let _last = told.try_close(id);
+            }
+            Entry::Default { dispatch, .. } => drop(dispatch),
+        });
+    }
 }
 
 impl Spans {
@@ -162,21 +173,24 @@ impl Spans {
     }
 
     /// Leaves what is still entered, whose guards were forgotten, and the coroutine's own span.
+    ///
+    /// All that is dropped has been taken out first: its drop may call the subscriber, which may
+    /// enter spans of its own here. Those are left in the next round.
     #[cold]
     #[inline(never)]
     pub(crate) fn end(&self) {
-        while let Some(mut last) = self.with(|followed| followed.entries.pop()) {
-            last.leave();
-            if let Entry::Span { told, id } = last {
-                call(|| {
-                    let _last = told.try_close(id);
-                });
+        loop {
+            let (own, entries) = self.with(|all| (all.own.take(), mem::take(&mut all.entries)));
+            if own.is_none() && entries.is_empty() {
+                break;
             }
+            without_switching(|| {
+                entries.into_iter().rev().for_each(Entry::end);
+                call(|| drop(own));
+            });
         }
         self.entered.set(false);
-        let own = self.with(|followed| followed.own.take());
-        call(|| drop(own));
-        *self.followed.borrow_mut() = None;
+        drop(self.followed.take());
     }
 
     /// Calls `switch`, which switches away and back if it says so, with nothing entered on this thread

@@ -49,7 +49,7 @@ impl Machine {
                 self.end_search();
                 return None;
             }
-            if !self.linger() {
+            if !self.linger() && !self.walk_at_rest() {
                 self.sleep();
             }
         }
@@ -123,9 +123,15 @@ impl Machine {
             self.processor.watch.set_clock(clock(now));
             if nudged || now.saturating_sub(self.polled_at.get()) >= POLL_AFTER {
                 self.processor.watch.nudge.store(false, Ordering::Relaxed);
-                self.answer_surveys();
-                self.polled_at.set(now);
-                self.poll(Some(Duration::ZERO));
+                let walks = self.answer_surveys(now);
+                if walks {
+                    // To be back here at the next schedule.
+                    self.processor.watch.nudge.store(true, Ordering::Relaxed);
+                }
+                if !walks || now.saturating_sub(self.polled_at.get()) >= POLL_AFTER {
+                    self.polled_at.set(now);
+                    self.poll(Some(Duration::ZERO));
+                }
             }
             self.look_after_stop();
         }

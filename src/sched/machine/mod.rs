@@ -31,6 +31,7 @@ use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
+use surveying::Walks;
 
 /// Attempts that may fail in a row before their coroutine yields.
 const TRIES: u32 = 64;
@@ -82,6 +83,7 @@ pub(crate) struct Machine {
     linger: Linger,
     habits: Habits,
     cancelled_all: Cell<bool>,
+    walks: Walks,
     /// For the flight recorder, if there is one.
     pub(super) pen: Option<Pen>,
     random: Rng,
@@ -114,6 +116,7 @@ pub(super) fn run(shared: Arc<Shared>, processor: Arc<Processor>, runq: Worker<C
         linger: Linger::new(),
         habits: Habits::new(),
         cancelled_all: Cell::new(false),
+        walks: Walks::new(),
         pen: shared.recorder.as_ref().map(|recorder| recorder.pen(&processor)),
         random: Rng::new(processor.number as u64 + 1),
         ids: Cell::new((0, 0)),
@@ -328,6 +331,7 @@ impl Machine {
         if resident.is_migrating() {
             self.shared.migrants.remove(coroutine.header());
         } else {
+            self.walks.pass(header.as_ptr(), resident.next.get());
             self.unlink(resident);
         }
         if !resident.stays.get() {

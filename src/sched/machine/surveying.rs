@@ -6,20 +6,98 @@ use super::Machine;
 use super::finding::repeat;
 use crate::coroutine::{Coroutine, Header};
 use crate::sched::processor::Processor;
-use crate::sched::survey::{Residence, Sighting, Standing};
+use crate::sched::survey::{Residence, Sighting, Standing, Survey, Visit};
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::ptr;
+use std::sync::Arc;
+
+/// Residents that a walk sees at a time: some 50 us of work when none of them is in a cache.
+const STEP: usize = 256;
+
+/// The surveys that walk, and how far the first of them has come.
+pub(super) struct Walks {
+    surveys: RefCell<VecDeque<Arc<dyn Survey>>>,
+    /// The first has begun.
+    begun: Cell<bool>,
+    /// The resident that it sees next; null at the end. Whoever leaves the list moves it on.
+    next: Cell<*const Header>,
+    /// When the next step is due while there is work: what runs here has as long as a step takes.
+    due: Cell<u64>,
+}
+
+impl Walks {
+    pub(super) fn new() -> Walks {
+        Walks {
+            surveys: RefCell::new(VecDeque::new()),
+            begun: Cell::new(false),
+            next: Cell::new(ptr::null()),
+            due: Cell::new(0),
+        }
+    }
+
+    /// A resident leaves.
+    #[inline]
+    pub(super) fn pass(&self, leaver: *const Header, next: *const Header) {
+        if self.next.get() == leaver {
+            self.next.set(next);
+        }
+    }
+
+    fn first(&self) -> Option<Arc<dyn Survey>> {
+        self.surveys.borrow().front().cloned()
+    }
+}
 
 impl Machine {
-    /// Answers what was asked since the last time. On the machine's own stack.
-    pub(super) fn answer_surveys(&self) {
+    /// Answers what was asked since the last time, and goes on with what is answered in steps if its
+    /// time has come. Whether there is more of that. On the machine's own stack.
+    pub(super) fn answer_surveys(&self, now: u64) -> bool {
         for survey in self.processor.watch.surveys.take() {
-            survey.visit(&Residence { machine: self, retiring: false });
+            if survey.walks() {
+                self.walks.surveys.borrow_mut().push_back(survey);
+            } else {
+                let _done = survey.visit(&Residence { machine: self, retiring: false });
+            }
+        }
+        let Some(survey) = self.walks.first() else { return false };
+        if self.walks.due.get() <= now {
+            self.step(&*survey, false);
+            let after = self.shared.now();
+            self.walks.due.set(after + after.saturating_sub(now));
+        }
+        true
+    }
+
+    /// Goes on with a walk at once, since there is nothing else to do. `false`: there is none.
+    pub(super) fn walk_at_rest(&self) -> bool {
+        match self.walks.first() {
+            Some(survey) => self.step(&*survey, false),
+            None => return false,
+        }
+        true
+    }
+
+    fn step(&self, survey: &dyn Survey, retiring: bool) {
+        let walks = &self.walks;
+        if !walks.begun.replace(true) {
+            walks.next.set(self.residents.get());
+        }
+        if survey.visit(&Residence { machine: self, retiring }) == Visit::Done {
+            walks.begun.set(false);
+            walks.next.set(ptr::null());
+            walks.due.set(0);
+            drop(walks.surveys.borrow_mut().pop_front());
         }
     }
 
     /// Answers for the last time: nobody lives here any more.
     pub(super) fn close_surveys(&self) {
         for survey in self.processor.watch.surveys.close() {
-            survey.visit(&Residence { machine: self, retiring: true });
+            self.walks.surveys.borrow_mut().push_back(survey);
+        }
+        while let Some(survey) = self.walks.first() {
+            self.step(&*survey, true);
         }
     }
 }
@@ -52,8 +130,32 @@ impl Residence<'_> {
     /// Looks at all who live here until `look` returns `false`.
     ///
     /// What they have lent out for their waits, descriptors included, stays as it is meanwhile.
-    pub(crate) fn residents(&self, mut look: impl FnMut(&Sighting<'_>) -> bool) {
-        let mut next = self.machine.residents.get();
+    pub(crate) fn residents(&self, look: impl FnMut(&Sighting<'_>) -> bool) {
+        let _rest = self.look_at(self.machine.residents.get(), look);
+    }
+
+    /// Looks at some of those who live here, from where this walk's last call has ended. `true`: those
+    /// were the last. Who has come since the walk began is not seen.
+    ///
+    /// What they have lent out for their waits, descriptors included, stays as it is meanwhile.
+    pub(crate) fn next_residents(&self, mut look: impl FnMut(&Sighting<'_>)) -> bool {
+        let walks = &self.machine.walks;
+        let mut left = STEP;
+        let next = self.look_at(walks.next.get(), |sighting| {
+            look(sighting);
+            left -= 1;
+            left > 0
+        });
+        walks.next.set(next);
+        next.is_null()
+    }
+
+    /// Looks at residents from `next` on until `look` returns `false`; who would be the next one.
+    fn look_at(
+        &self,
+        mut next: *const Header,
+        mut look: impl FnMut(&Sighting<'_>) -> bool,
+    ) -> *const Header {
         // SAFETY: residents are alive while they are linked, and this is their home.
         while let Some(header) = unsafe { next.as_ref() } {
             // SAFETY: as above.
@@ -68,9 +170,10 @@ impl Residence<'_> {
                 Standing::Ready
             };
             if !look(&Sighting { header, standing }) {
-                return;
+                break;
             }
         }
+        next
     }
 
     /// Looks at those at hand here that have not started.
