@@ -1,5 +1,5 @@
 //! Time: sleeping, timeouts, intervals. All of it by the monotonic clock, so that a step of the
-//! wall clock changes nothing.
+//! wall clock changes nothing. [`SystemTime`] tells that clock's time, as in std.
 
 use crate::cancel::UNSUPPORTED;
 use crate::park::{self, Limit, Over};
@@ -7,7 +7,9 @@ use std::fmt;
 use std::io;
 
 pub use crate::thread::{sleep, sleep_until};
-pub use std::time::{Duration, Instant};
+pub use std::time::{
+    Duration, Instant, SystemTime, SystemTimeError, TryFromFloatSecsError, UNIX_EPOCH,
+};
 
 /// Runs `f`, whose waits end when `limit` has passed: then `f` is unwound, silently, and its
 /// destructors run.

@@ -219,6 +219,21 @@ fn an_unpark_before_the_park_counts_once() {
     std::thread::park();
 }
 
+#[test]
+#[expect(deprecated, reason = "std has them")]
+fn milliseconds() {
+    let measure = || {
+        let start = Instant::now();
+        thread::sleep_ms(2);
+        thread::park_timeout_ms(3);
+        assert!(start.elapsed() >= Duration::from_millis(5));
+        thread::current().unpark();
+        thread::park_timeout_ms(u32::MAX);
+    };
+    measure();
+    on_workers(|runtime| runtime.run(measure));
+}
+
 /// Joins, sleeps, scopes and blocking work neither take a token nor leave one.
 #[test]
 fn other_waits_leave_the_token_alone() {

@@ -127,5 +127,8 @@ impl ScopeCount {
         }
         // The last one may still hold the lock; nothing of the scope's may go before it has left.
         self.owner.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // The coroutines refer to this, too: that ring would keep all of them for ever.
+        let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(std::mem::take(&mut children.list));
     }
 }

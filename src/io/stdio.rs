@@ -19,6 +19,7 @@ use std::io::{
 };
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::process::Stdio;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -349,7 +350,7 @@ impl Stderr {
 
 /// Writing through a handle, which locks, and through what it gives.
 macro_rules! writes {
-    ($handle:ident, $locked:ident) => {
+    ($handle:ident, $locked:ident, $function:ident) => {
         impl Write for $handle {
             fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
                 (&*self).write(buf)
@@ -412,6 +413,13 @@ macro_rules! writes {
             }
         }
 
+        /// The child that gets this writes to the stream.
+        impl From<$handle> for Stdio {
+            fn from(_: $handle) -> Stdio {
+                std::io::$function().into()
+            }
+        }
+
         impl UnwindSafe for $handle {}
         impl RefUnwindSafe for $handle {}
         impl UnwindSafe for $locked<'_> {}
@@ -419,8 +427,8 @@ macro_rules! writes {
     };
 }
 
-writes!(Stdout, StdoutLock);
-writes!(Stderr, StderrLock);
+writes!(Stdout, StdoutLock, stdout);
+writes!(Stderr, StderrLock, stderr);
 
 /// What all handles have; `IsTerminal` is std's alone to implement.
 macro_rules! stream {

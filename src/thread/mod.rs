@@ -21,6 +21,8 @@ pub(crate) use scope::run as run_scope;
 pub use scope::{Scope, ScopedJoinHandle, scope};
 pub use std::thread::{Result, available_parallelism, panicking};
 pub use wait::{park, park_timeout, sleep, sleep_until, yield_now};
+#[expect(deprecated, reason = "std has them")]
+pub use wait::{park_timeout_ms, sleep_ms};
 
 use crate::park::Cancel;
 use crate::sched::{self, Shared, Spawn};

@@ -165,3 +165,28 @@ impl<T> fmt::Debug for ScopedJoinHandle<'_, T> {
         f.debug_struct("ScopedJoinHandle").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Builder;
+
+    /// On one worker, whoever was the last in a scope has gone before its owner runs again.
+    #[test]
+    fn nothing_is_left_of_a_scope() {
+        let runtime = Builder::new().workers(1).build().unwrap();
+        runtime.run(|| {
+            let mut count = std::sync::Weak::new();
+            scope(|s| {
+                count = Arc::downgrade(s.count());
+                for _ in 0..3 {
+                    s.spawn(|| {
+                        s.spawn(|| ());
+                    });
+                }
+                s.spawn(|| ()).join().unwrap();
+            });
+            assert_eq!(count.strong_count(), 0);
+        });
+    }
+}

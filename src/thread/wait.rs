@@ -34,6 +34,12 @@ pub fn park_timeout(timeout: Duration) {
     park_until(Some(timeout));
 }
 
+/// As [`park_timeout`], in milliseconds.
+#[deprecated(note = "replaced by park_timeout, as in std")]
+pub fn park_timeout_ms(ms: u32) {
+    park_timeout(Duration::from_millis(ms.into()));
+}
+
 #[inline]
 fn park_until(timeout: Option<Duration>) {
     let deadline = timeout.and_then(park::deadline_after);
@@ -81,6 +87,12 @@ pub fn sleep(duration: Duration) {
         return;
     }
     sleep_to(park::deadline_after(duration));
+}
+
+/// As [`sleep`], in milliseconds.
+#[deprecated(note = "replaced by sleep, as in std")]
+pub fn sleep_ms(ms: u32) {
+    sleep(Duration::from_millis(ms.into()));
 }
 
 /// Parks until `deadline` has passed.

@@ -359,6 +359,27 @@ fn the_environment_is_that_of_the_spawn() {
     assert!(text.contains("PIRN_FIRST=123\n") && text.contains("PIRN_SECOND=456\n"), "{text}");
 }
 
+/// The child's standard error is our standard output, and the other way round.
+#[test]
+fn streams_of_ours_are_given_to_a_child() {
+    if std::env::var_os("PIRN_TEST_CHILD").is_some() {
+        let mut command = shell("echo to-error >&2; echo to-output");
+        command.stdout(pirn::io::stderr()).stderr(pirn::io::stdout());
+        assert!(command.status().unwrap().success());
+        return;
+    }
+    everywhere(|| {
+        let output = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "std_parity::streams_of_ours_are_given_to_a_child"])
+            .env("PIRN_TEST_CHILD", "1")
+            .output()
+            .unwrap();
+        let [text, errors] = [output.stdout, output.stderr].map(|o| String::from_utf8(o).unwrap());
+        assert!(text.contains("to-error\n") && !text.contains("to-output"), "{text}");
+        assert!(errors.contains("to-output\n") && !errors.contains("to-error"), "{errors}");
+    });
+}
+
 #[test]
 fn the_auto_traits_are_stds() {
     fn all<T: Send + Sync + Unpin>() {}
