@@ -178,7 +178,8 @@ impl Machine {
             return None;
         }
         if !self.searching.get() {
-            if !self.shared.idle.try_search(self.shared.machine_count()) {
+            // By its own copy of the list: the list itself is a line that all machines would write.
+            if !self.shared.idle.try_search(self.with_peers(<[_]>::len)) {
                 return None;
             }
             self.searching.set(true);
