@@ -19,8 +19,11 @@ const OUTSIDE_EVERY: u32 = 64;
 const POLL_AFTER: u64 = 20_000;
 /// How many times in a row what was just made ready may run before the queue.
 const STREAK: u32 = 8;
-/// Rounds of looking at all the others before a machine gives up.
+/// Rounds of looking at the others before a machine gives up.
 const SEARCH_ROUNDS: usize = 4;
+/// How many of the others each round but the last one looks at: with hundreds of workers, a search
+/// would otherwise take longer than most of what it is for.
+const SEARCH_SAMPLE: usize = 8;
 
 impl Machine {
     /// The next coroutine to run; sleeps until there is one. `None`: the machine is to end.
@@ -179,7 +182,8 @@ impl Machine {
         }
         if !self.searching.get() {
             // By its own copy of the list: the list itself is a line that all machines would write.
-            if !self.shared.idle.try_search(self.with_peers(<[_]>::len)) {
+            let machines = self.with_peers(<[_]>::len);
+            if machines == 1 || !self.shared.idle.try_search(machines) {
                 return None;
             }
             self.searching.set(true);
@@ -189,7 +193,9 @@ impl Machine {
                 let first = self.random.below(peers.len().max(1));
                 let (wrapped, order) = peers.split_at(first);
                 let last_round = round + 1 == SEARCH_ROUNDS;
-                order.iter().chain(wrapped).find_map(|peer| self.steal_from(peer, last_round))
+                let looks = if last_round { peers.len() } else { SEARCH_SAMPLE };
+                let mut order = order.iter().chain(wrapped).take(looks);
+                order.find_map(|peer| self.steal_from(peer, last_round))
             })
         });
         if found.is_some() {
@@ -207,7 +213,11 @@ impl Machine {
         if Arc::ptr_eq(victim, &self.processor) {
             return None;
         }
-        let stolen = repeat(|| victim.stealer.steal_batch_and_pop(&self.runq))
+        // Most have nothing, and to see that takes a tenth of an attempt to steal it.
+        let some = !victim.stealer.is_empty();
+        let stolen = some
+            .then(|| repeat(|| victim.stealer.steal_batch_and_pop(&self.runq)))
+            .flatten()
             // What was sent there is to live there, unless its machine cannot take it.
             .or_else(|| if victim.is_stuck() { repeat(|| victim.starts.steal()) } else { None })
             // A victim that is about to run its latest spawn itself does so sooner and with a
