@@ -75,7 +75,7 @@ type Executions = BTreeMap<At, Executed>;
 /// Those of the thread that executed the most: the worker's.
 fn instructions(row: &Row, rounds: u64) -> io::Result<Executions> {
     let program = env::current_exe()?;
-    let threads = callgrind::run(row, rounds, Detail::Instructions, |text| {
+    let threads = callgrind::run(row, rounds, 1, Detail::Instructions, |text| {
         executions(text, &program.to_string_lossy())
     })?;
     let sum = |one: &Executions| one.values().map(|executed| executed.times).sum::<u64>();

@@ -41,10 +41,10 @@ impl Toolchain {
     }
 }
 
-/// Counts a round of a row.
-pub(crate) fn count(row: &Row) -> io::Result<Counts> {
-    let short = run(row, row.rounds, Detail::Totals, totals)?;
-    let long = run(row, 3 * row.rounds, Detail::Totals, totals)?;
+/// Counts a round of a row, of the busiest of so many workers.
+pub(crate) fn count(row: &Row, workers: usize) -> io::Result<Counts> {
+    let short = run(row, row.rounds, workers, Detail::Totals, totals)?;
+    let long = run(row, 3 * row.rounds, workers, Detail::Totals, totals)?;
     // The rounds are the worker's, and hardly anything else is.
     let differences = long.iter().map(|(thread, long)| {
         let short = short.get(thread).copied().unwrap_or_default();
@@ -91,6 +91,7 @@ pub(crate) enum Detail {
 pub(crate) fn run<T>(
     row: &Row,
     rounds: u64,
+    workers: usize,
     detail: Detail,
     read: impl Fn(&str) -> Option<T>,
 ) -> io::Result<BTreeMap<u64, T>> {
@@ -107,7 +108,7 @@ pub(crate) fn run<T>(
         .args(["--compress-pos=no", "--compress-strings=no"])
         .arg(format!("--callgrind-out-file={}", scratch.0.join("out").display()))
         .arg(env::current_exe()?)
-        .args(["work", row.name, &rounds.to_string()]);
+        .args(["work", row.name, &rounds.to_string(), &workers.to_string()]);
     // Neither the settings of a runtime nor those of an allocator.
     command.env_clear().envs(env::var_os("PATH").map(|path| ("PATH", path)));
     let output = command.output()?;

@@ -6,7 +6,8 @@
 //! pirn-counts record              writes the file anew
 //! pirn-counts spread N [ROW...]   counts N times, and says how much the counts differ
 //! pirn-counts atomics ROW...      where the locked instructions and the fences are
-//! pirn-counts work ROW ROUNDS     does the work of a row, for a profiler
+//! pirn-counts workers ROW N...    counts with so many workers, of which the others have nothing to do
+//! pirn-counts work ROW ROUNDS N   does the work of a row with N workers, for a profiler
 //! ```
 //!
 //! `ci/instructions.sh` builds this and sees to it that valgrind is there.
@@ -22,6 +23,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::process::ExitCode;
+use std::str::FromStr;
 use work::{ROWS, Row};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../instructions.txt");
@@ -36,11 +38,12 @@ fn main() -> ExitCode {
         ["atomics", names @ ..] => rows(names)
             .and_then(|rows| rows.into_iter().try_for_each(atomics::print))
             .map(|()| true),
-        ["work", name, rounds] => {
-            work::row(name).and_then(|row| row.run(number(rounds)?)).map(|()| true)
-        }
+        ["workers", name, counts @ ..] => work::row(name).and_then(|row| workers(row, counts)),
+        ["work", name, rounds, workers] => work::row(name)
+            .and_then(|row| row.run(number(rounds)?, number(workers)?))
+            .map(|()| true),
         _ => Err(invalid(
-            "check [ROW...], record, spread N [ROW...], atomics ROW... or work ROW ROUNDS",
+            "check [ROW...], record, spread N [ROW...], atomics ROW... workers ROW N... or work ROW ROUNDS N",
         )),
     };
     match done {
@@ -57,7 +60,7 @@ fn invalid(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, what)
 }
 
-fn number(word: &str) -> io::Result<u64> {
+fn number<T: FromStr>(word: &str) -> io::Result<T> {
     word.parse().map_err(|_not_one| invalid(&format!("{word} is no number")))
 }
 
@@ -75,7 +78,7 @@ fn check(rows: &[&'static Row]) -> io::Result<bool> {
     let toolchain = Toolchain::here()?;
     let mut measured = Vec::new();
     for row in rows {
-        measured.push((row.name, callgrind::count(row)?));
+        measured.push((row.name, callgrind::count(row, 1)?));
     }
     let verdict = recorded.compare(&toolchain, &measured);
     print!("{verdict}");
@@ -85,7 +88,7 @@ fn check(rows: &[&'static Row]) -> io::Result<bool> {
 fn record() -> io::Result<bool> {
     let mut record = Record::new(Toolchain::here()?);
     for row in ROWS {
-        record.add(row.name, callgrind::count(row)?);
+        record.add(row.name, callgrind::count(row, 1)?);
     }
     fs::write(FILE, record.to_string())?;
     print!("{record}");
@@ -93,11 +96,21 @@ fn record() -> io::Result<bool> {
     Ok(true)
 }
 
+/// How the count of a row grows with the workers that have nothing to do.
+fn workers(row: &'static Row, counts: &[&str]) -> io::Result<bool> {
+    println!("{:>7} {:>12} {:>8}", "workers", "instructions", "locked");
+    for workers in counts {
+        let Counts { instructions, locked, .. } = callgrind::count(row, number(workers)?)?;
+        println!("{workers:>7} {instructions:12.0} {locked:8.1}");
+    }
+    Ok(true)
+}
+
 fn spread(times: u64, rows: &[&'static Row]) -> io::Result<bool> {
     println!("{:18} {:>12} {:>12} {:>9} {:>9}", "row", "least", "most", "percent", "locked");
     for row in rows {
         let counts =
-            (0..times.max(1)).map(|_| callgrind::count(row)).collect::<Result<Vec<_>, _>>()?;
+            (0..times.max(1)).map(|_| callgrind::count(row, 1)).collect::<Result<Vec<_>, _>>()?;
         let ends = |of: fn(&Counts) -> f64| {
             let least = counts.iter().map(of).fold(f64::INFINITY, f64::min);
             (least, counts.iter().map(of).fold(0.0, f64::max))

@@ -1,4 +1,4 @@
-//! The pieces of work, each of which is done on one worker.
+//! The pieces of work, each of which is done on one worker, and counted so.
 //!
 //! With one worker nothing depends on which thread is faster, so a round takes the same instructions
 //! in each run.
@@ -62,8 +62,8 @@ pub(crate) fn row(name: &str) -> io::Result<&'static Row> {
 }
 
 impl Row {
-    pub(crate) fn run(&self, rounds: u64) -> io::Result<()> {
-        let runtime = pirn::Builder::new().workers(1).build()?;
+    pub(crate) fn run(&self, rounds: u64, workers: usize) -> io::Result<()> {
+        let runtime = pirn::Builder::new().workers(workers).build()?;
         runtime.run(|| (self.work)(rounds));
         Ok(())
     }
