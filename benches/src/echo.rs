@@ -19,9 +19,9 @@ const MESSAGE: usize = 64;
 const RUN: Duration = Duration::from_secs(3);
 const ROUNDS: usize = 3;
 
-struct Outcome {
-    per_second: f64,
-    cpu_per_million: f64,
+pub(crate) struct Outcome {
+    pub(crate) per_second: f64,
+    pub(crate) cpu_per_million: f64,
     latency: Histogram<u64>,
 }
 
@@ -41,7 +41,7 @@ impl Outcome {
 }
 
 /// Keeps one message in flight on each connection.
-fn drive(server: &Server, connections: usize) -> io::Result<Outcome> {
+pub(crate) fn drive(server: &Server, connections: usize) -> io::Result<Outcome> {
     let epoll = Epoll::new()?;
     let mut streams = HashMap::new();
     let message = [b'x'; MESSAGE];
