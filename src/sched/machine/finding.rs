@@ -200,7 +200,9 @@ impl Machine {
         });
         if found.is_some() {
             bump(&self.processor.counters.steals);
-            self.shared.futile.store(0, Ordering::Relaxed);
+            if self.shared.futile.load(Ordering::Relaxed) > 0 {
+                self.shared.futile.store(0, Ordering::Relaxed);
+            }
         }
         found
     }
