@@ -21,8 +21,9 @@ struct Place {
 }
 
 /// Prints the places of a row, those with the most first.
-pub(crate) fn print(row: &Row) -> io::Result<()> {
-    let (short, long) = (instructions(row, row.rounds)?, instructions(row, 3 * row.rounds)?);
+pub(crate) fn print(row: &Row, workers: usize) -> io::Result<()> {
+    let short = instructions(row, row.rounds, workers)?;
+    let long = instructions(row, 3 * row.rounds, workers)?;
     let disassembly = Disassembly::of(&env::current_exe()?)?;
     let mut places = Vec::new();
     let mut fences = 0.0;
@@ -73,9 +74,9 @@ struct Executed {
 type Executions = BTreeMap<At, Executed>;
 
 /// Those of the thread that executed the most: the worker's.
-fn instructions(row: &Row, rounds: u64) -> io::Result<Executions> {
+fn instructions(row: &Row, rounds: u64, workers: usize) -> io::Result<Executions> {
     let program = env::current_exe()?;
-    let threads = callgrind::run(row, rounds, 1, Detail::Instructions, |text| {
+    let threads = callgrind::run(row, rounds, workers, Detail::Instructions, |text| {
         executions(text, &program.to_string_lossy())
     })?;
     let sum = |one: &Executions| one.values().map(|executed| executed.times).sum::<u64>();

@@ -5,7 +5,8 @@
 //! pirn-counts check [ROW...]      compares
 //! pirn-counts record              writes the file anew
 //! pirn-counts spread N [ROW...]   counts N times, and says how much the counts differ
-//! pirn-counts atomics ROW...      where the locked instructions and the fences are
+//! pirn-counts atomics N ROW...    where the locked instructions and the fences are, of the busiest of
+//!                                 N workers
 //! pirn-counts workers ROW N...    counts with so many workers, of which the others have nothing to do
 //! pirn-counts work ROW ROUNDS N   does the work of a row with N workers, for a profiler
 //! ```
@@ -35,8 +36,8 @@ fn main() -> ExitCode {
         ["check", names @ ..] => rows(names).and_then(|rows| check(&rows)),
         ["record"] => record(),
         ["spread", times, names @ ..] => rows(names).and_then(|rows| spread(number(times)?, &rows)),
-        ["atomics", names @ ..] => rows(names)
-            .and_then(|rows| rows.into_iter().try_for_each(atomics::print))
+        ["atomics", workers, names @ ..] => number(workers)
+            .and_then(|n| rows(names)?.into_iter().try_for_each(|row| atomics::print(row, n)))
             .map(|()| true),
         ["workers", name, counts @ ..] => work::row(name).and_then(|row| workers(row, counts)),
         ["work", name, rounds, workers] => work::row(name)
