@@ -31,6 +31,7 @@ mod epoll;
 mod files;
 mod http;
 mod idle;
+mod limits;
 mod memory;
 mod micro;
 mod place;
@@ -73,10 +74,12 @@ const ROWS: [Row; 20] = [
 ];
 
 /// Only if they are named: `docs/scaling.md` has their figures, and the first fills the memory.
-const SCALE: [Row; 3] = [
+const SCALE: [Row; 5] = [
     ("coroutines", scale::coroutines),
     ("connections", scale::connections),
     ("workers", scale::workers),
+    ("signals", scale::signals),
+    ("limits", limits::limits),
 ];
 
 fn main() -> ExitCode {

@@ -6,8 +6,9 @@ use crate::race::{CPU, Entry, figures_of_a_process, race};
 use crate::server::Server;
 use crate::table::Table;
 use crate::{cpu, memory};
+use pirn::net::{TcpListener, TcpStream};
 use pirn::thread;
-use std::io;
+use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -164,4 +165,83 @@ pub(crate) fn workers() {
     }
     echo(64, &WORKERS);
     echo(1_000, &WORKERS);
+}
+
+/// What crosses from one worker to another, in operations of which nobody chose where they run.
+pub(crate) fn signals() {
+    const OPERATIONS: u64 = 200_000;
+
+    type Work = fn(u64);
+    let works: [(&str, Work); 5] = [
+        ("spawn and join", |count| {
+            (0..count).for_each(|_| pirn::spawn(|| ()).join().expect("it does not panic"));
+        }),
+        ("a message, capacity 0, one and one", |count| crowd(1, 0, count)),
+        ("a message, capacity 128, 4 and 4", |count| crowd(4, 128, count)),
+        ("a message, capacity 128, 64 and 64", |count| crowd(64, 128, count)),
+        ("a request and its answer, 100 connections, both sides", |count| echoes(100, count)),
+    ];
+    let units =
+        ["woken elsewhere", "of these by a call", "starts sent", "steals", "polls", "sleeps"];
+    for workers in [2, 4, 8] {
+        let mut table = Table::new(&format!("of 1,000 operations, {workers} workers"), &units);
+        for (name, work) in works {
+            let rounds = (0..ROUNDS).map(|_| {
+                let runtime = pirn::Builder::new().workers(workers).build().expect("a runtime");
+                runtime.run(move || work(OPERATIONS));
+                let total = runtime.metrics().total();
+                let counts = [
+                    total.wakes_sent,
+                    total.wakes_signalled,
+                    total.pushed,
+                    total.steals,
+                    total.polls,
+                    total.sleeps,
+                ];
+                counts.map(|count| count as f64 * 1e3 / OPERATIONS as f64).to_vec()
+            });
+            table.line(name, rounds.collect());
+        }
+        table.finish();
+    }
+}
+
+/// So many who send as who receive.
+fn crowd(each: u64, capacity: usize, messages: u64) {
+    let (sender, receiver) = pirn::channel::bounded(capacity);
+    let share = messages / each;
+    thread::scope(|scope| {
+        for _ in 0..each {
+            let (sender, receiver) = (sender.clone(), receiver.clone());
+            scope.spawn(move || (0..share).for_each(|n| sender.send(n).expect("connected")));
+            scope.spawn(move || (0..share).for_each(|_| assert!(receiver.recv().is_ok())));
+        }
+    });
+}
+
+/// Servers and clients in one runtime.
+fn echoes(connections: u64, requests: u64) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("it has one");
+    thread::scope(|scope| {
+        for _ in 0..connections {
+            scope.spawn(move || {
+                let mut stream = TcpStream::connect(address).expect("it listens");
+                let mut buffer = [0; 512];
+                for _ in 0..requests / connections {
+                    stream.write_all(&[b'x'; 64]).expect("connected");
+                    assert_eq!(stream.read(&mut buffer).expect("connected"), 64);
+                }
+            });
+        }
+        for _ in 0..connections {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            scope.spawn(move || {
+                let mut buffer = [0; 512];
+                while let Ok(length @ 1..) = stream.read(&mut buffer) {
+                    stream.write_all(&buffer[..length]).expect("connected");
+                }
+            });
+        }
+    });
 }
