@@ -31,11 +31,13 @@ mod epoll;
 mod files;
 mod http;
 mod idle;
+mod limits;
 mod memory;
 mod micro;
 mod place;
 mod race;
 mod report;
+mod scale;
 mod server;
 mod sleepers;
 mod sync;
@@ -71,6 +73,15 @@ const ROWS: [Row; 20] = [
     ("beside", echo::beside_files),
 ];
 
+/// Only if they are named: `docs/scaling.md` has their figures, and the first fills the memory.
+const SCALE: [Row; 5] = [
+    ("coroutines", scale::coroutines),
+    ("connections", scale::connections),
+    ("workers", scale::workers),
+    ("signals", scale::signals),
+    ("limits", limits::limits),
+];
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -98,16 +109,17 @@ fn all() -> io::Result<()> {
     report::report(file)
 }
 
-/// All rows, if none is named.
+/// All rows but those of [`SCALE`], if none is named.
 fn measure(rows: &[&str], file: Option<&Path>) -> io::Result<()> {
-    if let Some(row) = rows.iter().find(|row| ROWS.iter().all(|(name, _)| name != *row)) {
+    let known = ROWS.iter().chain(&SCALE);
+    if let Some(row) = rows.iter().find(|row| known.clone().all(|(name, _)| name != *row)) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("no such row: {row}")));
     }
-    for (name, run) in ROWS {
-        if rows.is_empty() || rows.contains(&name) {
-            run();
-            report::save(name, file)?;
-        }
+    let all = if rows.is_empty() { ROWS.len() } else { 0 };
+    let named = known.skip(all).filter(|(name, _)| rows.contains(name));
+    for (name, run) in ROWS[..all].iter().chain(named) {
+        run();
+        report::save(name, file)?;
     }
     Ok(())
 }

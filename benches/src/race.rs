@@ -19,6 +19,7 @@
 //! | `sieve` | primes | ms; each is a filter between two channels without a buffer |
 //! | `fib` | n, from where on nobody is spawned | ms |
 //! | `timers` | crowd, timeouts of each | ns a timeout that is set, a yield, and its end |
+//! | `lives` | how many at once, stack size | those of [`scale::coroutines`](crate::scale::coroutines) |
 //! | `sleepers` | how many, ms at most | s of processor time; ms late by the median; ms late at p99. Not warmed up |
 //!
 //! The others have one more figure: the processor time of the whole process for each operation,
@@ -71,7 +72,7 @@ pub(crate) fn race(
     table.finish();
 }
 
-fn figures_of_a_process(
+pub(crate) fn figures_of_a_process(
     who: &str,
     workers: usize,
     work: &str,

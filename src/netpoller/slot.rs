@@ -36,6 +36,9 @@ struct Free {
 }
 
 /// See the module's description.
+///
+/// In cache lines of its own: the next slot is mostly that of a connection to another worker.
+#[repr(align(64))]
 pub(crate) struct Slot {
     index: u32,
     generation: AtomicU32,

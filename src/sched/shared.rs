@@ -397,8 +397,4 @@ impl Shared {
         let current = thread::current().id();
         self.lock_machines().iter().any(|machine| machine.thread().id() == current)
     }
-
-    pub(crate) fn machine_count(&self) -> usize {
-        self.processors().len()
-    }
 }

@@ -6,7 +6,7 @@ use super::{ECHO_BUFFER, Figures};
 use crate::race::warm;
 use crate::table::{millions_a_second, millis, nanos_each};
 use crate::tree::fib;
-use crate::{cpu, http, memory, sleepers};
+use crate::{cpu, http, memory, scale, sleepers};
 use pirn::channel::{bounded, unbounded};
 use pirn::net::{TcpListener, TcpStream};
 use pirn::sync::Mutex;
@@ -67,6 +67,10 @@ pub(super) fn work<S: Start>(workers: usize, work: &str, numbers: &[u64]) -> Fig
     if let ("parked", &[count, stack]) = (work, numbers) {
         let runtime = builder.stack_size(stack as usize).build().expect("a runtime");
         return Some(runtime.run(|| parked::<S>(count)));
+    }
+    if let ("lives", &[count, stack]) = (work, numbers) {
+        let runtime = builder.stack_size(stack as usize).build().expect("a runtime");
+        return Some(runtime.run(|| scale::lives(count)));
     }
     let runtime = builder.build().expect("a runtime");
     if let ("sleepers", &[count, longest]) = (work, numbers) {

@@ -19,8 +19,11 @@ const OUTSIDE_EVERY: u32 = 64;
 const POLL_AFTER: u64 = 20_000;
 /// How many times in a row what was just made ready may run before the queue.
 const STREAK: u32 = 8;
-/// Rounds of looking at all the others before a machine gives up.
+/// Rounds of looking at the others before a machine gives up.
 const SEARCH_ROUNDS: usize = 4;
+/// How many of the others each round but the last one looks at: with hundreds of workers, a search
+/// would otherwise take longer than most of what it is for.
+const SEARCH_SAMPLE: usize = 8;
 /// How long a machine must have gone on with what it runs before its latest spawn is taken.
 const LATEST_AFTER: Duration = Duration::from_micros(2);
 
@@ -201,7 +204,9 @@ impl Machine {
             return None;
         }
         if !self.searching.get() {
-            if !self.shared.idle.try_search(self.shared.machine_count()) {
+            // By its own copy of the list: the list itself is a line that all machines would write.
+            let machines = self.with_peers(<[_]>::len);
+            if machines == 1 || !self.shared.idle.try_search(machines) {
                 return None;
             }
             self.searching.set(true);
@@ -213,12 +218,20 @@ impl Machine {
                 order.iter().chain(wrapped)
             };
             (0..SEARCH_ROUNDS)
-                .find_map(|_| in_any_order().find_map(|peer| self.steal_from(peer)))
-                .or_else(|| in_any_order().find_map(|peer| self.take_latest_of(peer)))
+                .find_map(|round| {
+                    let last_round = round + 1 == SEARCH_ROUNDS;
+                    let looks = if last_round { peers.len() } else { SEARCH_SAMPLE };
+                    in_any_order().take(looks).find_map(|peer| self.steal_from(peer))
+                })
+                .or_else(|| {
+                    in_any_order().take(SEARCH_SAMPLE).find_map(|peer| self.take_latest_of(peer))
+                })
         });
         if found.is_some() {
             bump(&self.processor.counters.steals);
-            self.shared.futile.store(0, Ordering::Relaxed);
+            if self.shared.futile.load(Ordering::Relaxed) > 0 {
+                self.shared.futile.store(0, Ordering::Relaxed);
+            }
         }
         found
     }
@@ -227,12 +240,21 @@ impl Machine {
         if Arc::ptr_eq(victim, &self.processor) {
             return None;
         }
+        // Most have nothing, and to see that takes a tenth of an attempt to steal it.
+        let steal = || match victim.stealer.is_empty() {
+            true => None,
+            false => repeat(|| victim.stealer.steal_batch_and_pop(&self.runq)),
+        };
         let stolen = victim
             .backlog
             .steal(|start| self.runq.push(start))
-            .or_else(|| repeat(|| victim.stealer.steal_batch_and_pop(&self.runq)))
+            .or_else(steal)
             // What was sent there is to live there, unless its machine cannot take it.
-            .or_else(|| if victim.is_stuck() { repeat(|| victim.starts.steal()) } else { None });
+            .or_else(|| {
+                victim.is_stuck().then(|| {
+                    repeat(|| victim.starts.steal()).or_else(|| victim.take_next_start())
+                })?
+            });
         self.note_stolen(stolen.as_ref(), victim);
         stolen
     }

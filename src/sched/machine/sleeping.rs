@@ -27,7 +27,10 @@ impl Machine {
         if !self.has_work(searched) {
             if searched {
                 let futile = self.shared.futile.load(Ordering::Relaxed);
-                self.shared.futile.store((futile + 1).min(MAX_FUTILE), Ordering::Relaxed);
+                // Only if it changes: all machines would write the line, each time that they sleep.
+                if futile < MAX_FUTILE {
+                    self.shared.futile.store(futile + 1, Ordering::Relaxed);
+                }
             }
             let next = self.timers.borrow().next().unwrap_or(u64::MAX);
             let next = next.min(self.shared.migrants.next_timer());
