@@ -2,9 +2,9 @@
 //!
 //! A coroutine is one allocation, and most come and go on the same machine, so the machine keeps
 //! the memory of some: taking a block off a list is a tenth of an allocator's work, which after a
-//! burst has to cut up and join what it got back. Blocks are as large as the system's allocator
-//! makes them anyway, so that any of a length serves any coroutine of that length, whatever its
-//! closure is.
+//! burst has to cut up and join what it got back. Blocks are as long as glibc's allocator makes them
+//! anyway (a multiple of 16 with its own word of 8), so that any of a length serves any coroutine of
+//! that length, whatever its closure is.
 //!
 //! The lists are short, and are given back when nothing goes on. Debug builds keep nothing: there the
 //! allocator is to see each use after the end.
@@ -16,10 +16,13 @@ use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
 
-/// Blocks are multiples of this, and aligned to it.
+/// Blocks and the allocator's word together are multiples of this; blocks are aligned to it.
 const GRAIN: usize = 16;
+/// What the allocator keeps with each block.
+const WORD: usize = 8;
 /// The largest block that is kept; larger closures are the allocator's.
-const LARGEST: usize = 1024;
+const LARGEST: usize = len_of(LISTS - 1);
+const LISTS: usize = 64;
 /// The most blocks that one machine keeps.
 const MOST: usize = 1024;
 
@@ -30,21 +33,26 @@ struct Free {
 
 /// What one machine keeps: a list for each length.
 pub(crate) struct Frames {
-    lists: [Cell<*mut Free>; LARGEST / GRAIN],
+    lists: [Cell<*mut Free>; LISTS],
     kept: Cell<usize>,
 }
 
 /// The list for blocks of that layout, and the layout that they are allocated with.
 #[inline]
 const fn list_of(layout: Layout) -> Option<(usize, Layout)> {
-    let grains = layout.size().div_ceil(GRAIN);
-    if layout.align() > GRAIN || grains == 0 || grains > LARGEST / GRAIN {
+    if layout.align() > GRAIN || layout.size() == 0 || layout.size() > LARGEST {
         return None;
     }
-    match Layout::from_size_align(grains * GRAIN, GRAIN) {
-        Ok(whole) => Some((grains - 1, whole)),
+    let list = (layout.size() + WORD).div_ceil(GRAIN) - 1;
+    match Layout::from_size_align(len_of(list), GRAIN) {
+        Ok(whole) => Some((list, whole)),
         Err(_) => None,
     }
+}
+
+/// The length of the blocks in a list.
+const fn len_of(list: usize) -> usize {
+    (list + 1) * GRAIN - WORD
 }
 
 /// Room for a `T`, to be given back to [`free`].
@@ -87,10 +95,7 @@ pub(super) unsafe fn free<T>(block: NonNull<T>) {
 
 impl Frames {
     pub(crate) fn new() -> Frames {
-        Frames {
-            lists: [const { Cell::new(ptr::null_mut()) }; LARGEST / GRAIN],
-            kept: Cell::new(0),
-        }
+        Frames { lists: [const { Cell::new(ptr::null_mut()) }; LISTS], kept: Cell::new(0) }
     }
 
     #[inline]
@@ -133,8 +138,8 @@ impl Frames {
     pub(crate) fn settle(&self) {
         for list in 0..self.lists.len() {
             while let Some(block) = self.take(list) {
-                let len = (list + 1) * GRAIN;
-                let whole = Layout::from_size_align(len, GRAIN).expect("as it was allocated");
+                let whole = Layout::from_size_align(len_of(list), GRAIN);
+                let whole = whole.expect("as it was allocated");
                 // SAFETY: blocks of this list were allocated with this layout.
                 unsafe { dealloc(block.as_ptr(), whole) };
             }
@@ -159,7 +164,7 @@ mod tests {
     #[test]
     fn a_block_comes_back_from_its_list_alone() {
         let frames = Frames::new();
-        let (a, b, c) = (block(32), block(32), block(48));
+        let (a, b, c) = (block(24), block(24), block(40));
         // SAFETY: the blocks are this test's, and of the lengths of the lists.
         let keep = |list, block| unsafe { frames.put(list, block) };
         keep(1, a);
@@ -178,14 +183,16 @@ mod tests {
     #[test]
     fn no_more_are_kept_than_the_limit() {
         let frames = Frames::new();
-        let blocks: Vec<_> = (0..MOST + 3).map(|_| block(64)).collect();
+        let blocks: Vec<_> = (0..MOST + 3).map(|_| block(len_of(3))).collect();
         let mut refused = 0;
         for block in blocks {
             // SAFETY: the block is this test's, and of the length of list 3.
             if !unsafe { frames.keep(3, block) } {
                 refused += 1;
                 // SAFETY: as it was allocated.
-                unsafe { dealloc(block.as_ptr(), Layout::from_size_align(64, GRAIN).unwrap()) };
+                unsafe {
+                    dealloc(block.as_ptr(), Layout::from_size_align(len_of(3), GRAIN).unwrap())
+                };
             }
         }
         let limit = if cfg!(debug_assertions) { 0 } else { MOST };
@@ -200,11 +207,12 @@ mod tests {
             list_of(Layout::from_size_align(size, align).unwrap())
                 .map(|(list, whole)| (list, whole.size()))
         };
-        assert_eq!(list(1, 1), Some((0, 16)));
-        assert_eq!(list(16, 16), Some((0, 16)));
-        assert_eq!(list(17, 8), Some((1, 32)));
-        assert_eq!(list(1024, 8), Some((63, 1024)));
-        assert_eq!(list(1025, 8), None);
+        assert_eq!(list(1, 1), Some((0, 8)));
+        assert_eq!(list(8, 16), Some((0, 8)));
+        assert_eq!(list(9, 8), Some((1, 24)));
+        assert_eq!(list(24, 8), Some((1, 24)));
+        assert_eq!(list(LARGEST, 8), Some((LISTS - 1, LARGEST)));
+        assert_eq!(list(LARGEST + 1, 8), None);
         assert_eq!(list(64, 64), None);
     }
 }
