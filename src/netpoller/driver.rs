@@ -48,8 +48,8 @@ impl PollDriver {
     }
 
     /// That of a processor.
-    pub(crate) fn of(processor: &Processor) -> Option<PollDriver> {
-        processor.driver.as_any().downcast_ref::<PollDriver>().cloned()
+    pub(crate) fn of(processor: &Processor) -> Option<&PollDriver> {
+        processor.driver.as_any().downcast_ref()
     }
 
     pub(crate) fn id(&self) -> usize {

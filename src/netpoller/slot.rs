@@ -142,20 +142,30 @@ impl Slot {
     /// Sees to it that edges are reported to the runtime of the calling coroutine, or at least to
     /// some runtime.
     pub(super) fn register(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        match sched::with_processor(|processor, _| PollDriver::of(processor)).flatten() {
+        let elsewhere = sched::with_processor(|processor, _| {
+            let driver = PollDriver::of(processor)?;
+            // As a rule it is, and then no handle to the driver has to be made and dropped.
+            (!self.is_registered_with(driver)).then(|| driver.clone())
+        });
+        match elsewhere.flatten() {
             Some(driver) => self.register_with(fd, driver),
             None => Ok(()),
         }
     }
 
+    /// If so, nobody waits from elsewhere.
+    fn is_registered_with(&self, driver: &PollDriver) -> bool {
+        let here = self.registered_with() == driver.id();
+        if here {
+            self.foreign.store(0, Ordering::Relaxed);
+        }
+        here
+    }
+
     /// Sees to it that edges are reported to that driver, or at least to another one.
     pub(super) fn register_with(&self, fd: BorrowedFd<'_>, driver: PollDriver) -> io::Result<()> {
-        let at = self.registered_with();
-        if at == driver.id() {
-            self.foreign.store(0, Ordering::Relaxed);
-            return Ok(());
-        }
-        if at != 0 && !self.wants_to_move() {
+        if self.is_registered_with(&driver) || self.registered_with() != 0 && !self.wants_to_move()
+        {
             return Ok(());
         }
         let mut registration = lock_registration(&self.registration);

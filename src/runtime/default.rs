@@ -40,7 +40,7 @@ pub(crate) fn some_driver() -> io::Result<PollDriver> {
         // From call to call another one, so that descriptors are spread.
         let regular: Vec<_> = processors.iter().filter(|processor| !processor.surplus).collect();
         let turn = NEXT.fetch_add(1, Ordering::Relaxed) % regular.len().max(1);
-        let driver = regular.get(turn).and_then(|processor| PollDriver::of(processor));
+        let driver = regular.get(turn).and_then(|processor| PollDriver::of(processor).cloned());
         driver.ok_or_else(|| io::Error::other("the runtime has ended"))
     })
 }

@@ -19,7 +19,7 @@ pub(crate) struct Counts {
     /// Outside of the kernel.
     pub(crate) instructions: f64,
     /// Those among them with a lock prefix, or an exchange: atomic ones, but for plain loads and
-    /// stores, and for fences.
+    /// stores. Fences are written with a lock prefix, too.
     pub(crate) locked: f64,
     /// Under valgrind, a look at the clock is one.
     pub(crate) system_calls: f64,
@@ -48,8 +48,10 @@ pub(crate) fn count(row: &Row, workers: usize) -> io::Result<Counts> {
     // The rounds are the worker's, and hardly anything else is.
     let differences = long.iter().map(|(thread, long)| {
         let short = short.get(thread).copied().unwrap_or_default();
+        // What a run has by chance may make nothing look like less.
         let each = |of: fn(&Totals) -> u64| {
-            (of(long) as f64 - of(&short) as f64) / (2 * row.rounds) as f64
+            let more = of(long) as f64 - of(&short) as f64;
+            more.max(0.0) / (2 * row.rounds) as f64
         };
         Counts {
             instructions: each(|totals| totals.instructions),

@@ -187,7 +187,7 @@ impl fmt::Display for Verdict<'_> {
 
 const HEAD: &str = "\
 What one round of each row takes on one worker: instructions outside of the kernel, those among them
-that are locked, and system calls, under callgrind, where a look at the clock is one.
+that are locked (fences too), and system calls, under callgrind, where a look at the clock is one.
 The rows are in benches/counts/src/work.rs. Written by ci/instructions.sh --record.
 ";
 

@@ -51,7 +51,9 @@ pub(crate) const ROWS: &[Row] = &[
     // A sleep, of the worker too.
     Row { name: "sleep", rounds: 1_000, work: sleeps },
     // A request and its answer over TCP, both sides here.
-    Row { name: "echo", rounds: 2_000, work: echo },
+    Row { name: "echo", rounds: 2_000, work: |rounds| echo(rounds, 1) },
+    // The same with so many at once that there is always one to be served.
+    Row { name: "echo-16", rounds: 2_000, work: |rounds| echo(rounds, 16) },
     // A connection that is made, accepted and closed, both sides here.
     Row { name: "accept", rounds: 1_000, work: accepts },
 ];
@@ -183,25 +185,31 @@ fn sleeps(rounds: u64) {
     }
 }
 
-fn echo(rounds: u64) {
+fn echo(rounds: u64, connections: u64) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("it has one");
-    let server = pirn::spawn(move || {
-        let (mut stream, _) = listener.accept().expect("a connection");
-        let mut buffer = [0; BUFFER];
-        while let Ok(length @ 1..) = stream.read(&mut buffer) {
-            stream.write_all(&buffer[..length]).expect("connected");
+    let client = move || {
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        stream.set_nodelay(true).expect("a socket");
+        let mut buffer = [b'x'; BUFFER];
+        for _ in 0..rounds / connections {
+            stream.write_all(&buffer[..MESSAGE]).expect("connected");
+            assert_eq!(stream.read(&mut buffer).expect("it echoes"), MESSAGE);
         }
-    });
-    let mut stream = TcpStream::connect(address).expect("it listens");
-    stream.set_nodelay(true).expect("a socket");
-    let mut buffer = [b'x'; BUFFER];
-    for _ in 0..rounds {
-        stream.write_all(&buffer[..MESSAGE]).expect("connected");
-        assert_eq!(stream.read(&mut buffer).expect("it echoes"), MESSAGE);
-    }
-    drop(stream);
-    server.join().expect("it does not panic");
+    };
+    let clients: Vec<_> = (0..connections).map(|_| pirn::spawn(client)).collect();
+    let servers: Vec<_> = (0..connections)
+        .map(|_| {
+            let (mut stream, _) = listener.accept().expect("a connection");
+            pirn::spawn(move || {
+                let mut buffer = [0; BUFFER];
+                while let Ok(length @ 1..) = stream.read(&mut buffer) {
+                    stream.write_all(&buffer[..length]).expect("connected");
+                }
+            })
+        })
+        .collect();
+    clients.into_iter().chain(servers).for_each(|one| one.join().expect("it does not panic"));
 }
 
 fn accepts(rounds: u64) {
