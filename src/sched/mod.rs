@@ -36,6 +36,7 @@ use std::io;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// Runs `f` with the machine that this thread is.
 ///
@@ -169,10 +170,10 @@ pub(crate) fn cancel(coroutine: &Coroutine) -> Asked {
     asked
 }
 
-/// A plain thread has waited for long, and only others can end that: is there anybody? `false`: that
-/// could not be found out, and it is to ask again.
-pub(crate) fn outsider_rests() -> bool {
-    Shared::all().first().is_none_or(|shared| (shared.config.on_rest)())
+/// A plain thread has waited for long, and only others can end that: is there anybody? If that could
+/// not be found out, after what time it is to ask again.
+pub(crate) fn outsider_rests() -> Option<Duration> {
+    Shared::all().first().and_then(|shared| (shared.config.on_rest)())
 }
 
 /// A random number below `n`, from a machine's own source; `None` on a plain thread.

@@ -29,8 +29,8 @@ pub(crate) type OnHeldGuard = Box<dyn Fn(&HeldGuard) + Send + Sync>;
 /// Told of cancellations that are caught and come again.
 pub(crate) type OnSwallowedCancel = Box<dyn Fn(&SwallowedCancel) + Send + Sync>;
 /// Told by sysmon that all of its runtime has come to rest, or by a plain thread that it has waited
-/// for long. `false`: it wants to be told again, since a machine did not answer in time.
-pub(crate) type OnRest = fn() -> bool;
+/// for long. It may want to be told again if that still is so after a time.
+pub(crate) type OnRest = fn() -> Option<Duration>;
 /// Told of stalls.
 pub(crate) type OnStall = Box<dyn Fn(&Stall) + Send + Sync>;
 /// Makes the outside world of the processor of that number.
