@@ -170,6 +170,13 @@ pub(crate) fn cancel(coroutine: &Coroutine) -> Asked {
     asked
 }
 
+/// Ends the process, on the stack of the thread on which a coroutine runs: its thread-locals'
+/// destructors and the functions given to `atexit` may need more than a small coroutine has.
+pub(crate) fn exit(code: i32) -> ! {
+    with_machine(|machine| machine.exit(code));
+    std::process::exit(code)
+}
+
 /// A plain thread has waited for long, and only others can end that: is there anybody? If that could
 /// not be found out, after what time it is to ask again.
 pub(crate) fn outsider_rests() -> Option<Duration> {
