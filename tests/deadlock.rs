@@ -337,11 +337,13 @@ fn watched(
     let child = child(test, &variables);
     let ask = move || {
         let mut answers = 0;
-        // It is not there yet, or there is no more of it.
+        let deadline = std::time::Instant::now() + Duration::from_secs(30);
         let mut stream = loop {
             match UnixStream::connect(&path) {
                 Ok(stream) => break BufReader::new(stream),
-                Err(_) => std::thread::yield_now(),
+                Err(error) if std::time::Instant::now() > deadline => panic!("{error}"),
+                // It is not there yet.
+                Err(_) => std::thread::sleep(Duration::from_millis(1)),
             }
         };
         for request in requests.iter().cycle() {
