@@ -20,7 +20,7 @@ mod tls;
 pub use counters::WorkerCounters;
 pub(crate) use machine::fresh_id;
 pub(crate) use processor::{Activity, Processor};
-pub(crate) use record::{Event, RuntimeRecord, TrackRecord, What};
+pub(crate) use record::{Event, RuntimeRecord, TrackOf, TrackRecord, What};
 pub(crate) use shared::{Config, Driver, OnHeldGuard, OnStall, OnSwallowedCancel, Shared};
 pub use shared::{OnDeadlock, Stall};
 pub(crate) use survey::{Residence, Sighting, Standing, Survey, Visit};
@@ -54,7 +54,6 @@ pub(crate) fn current_coroutine() -> Option<NonNull<Header>> {
 }
 
 /// The number of the coroutine that runs on this thread.
-#[cfg(any(debug_assertions, feature = "holders"))]
 pub(crate) fn current_id() -> Option<u64> {
     with_machine(Machine::current_id).filter(|&id| id != 0)
 }

@@ -150,7 +150,7 @@ pub(crate) struct Shared {
     pub(crate) retired_live: AtomicU64,
     machines: Mutex<Vec<thread::JoinHandle<()>>>,
     pub(crate) sysmon: Sysmon,
-    pub(crate) recorder: Option<Recorder>,
+    pub(crate) recorder: Option<Arc<Recorder>>,
     /// Cancels everything and refuses new work from outside.
     stopping: AtomicBool,
     /// Every coroutine has ended: the machines may go.
@@ -172,7 +172,7 @@ impl Shared {
         let workers = config.workers;
         let shared = Arc::new(Shared {
             bank: UnwindBank::new(stacks.clone()),
-            recorder: config.trace.map(Recorder::new),
+            recorder: config.trace.map(Recorder::new).map(Arc::new),
             config,
             stacks,
             idle: CachePadded::new(Idle::new()),
