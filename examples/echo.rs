@@ -14,6 +14,8 @@
 mod descriptors;
 #[path = "support/echo.rs"]
 mod echo;
+#[path = "support/program.rs"]
+mod program;
 #[path = "support/server.rs"]
 mod server;
 
@@ -21,16 +23,6 @@ use std::process::ExitCode;
 
 #[pirn::main]
 fn main() -> ExitCode {
-    descriptors::raise_limit();
-    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7000".into());
-    match server::listen(&address) {
-        Ok((listener, address)) => {
-            println!("echo server on {address}");
-            server::accept_for_ever(&listener, echo::serve)
-        }
-        Err(error) => {
-            eprintln!("echo: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let greeting = |address| format!("echo server on {address}");
+    program::run("echo", "127.0.0.1:7000", greeting, echo::serve)
 }

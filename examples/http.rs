@@ -15,6 +15,8 @@
 
 #[path = "support/descriptors.rs"]
 mod descriptors;
+#[path = "support/program.rs"]
+mod program;
 #[path = "support/http.rs"]
 mod protocol;
 #[path = "support/server.rs"]
@@ -24,16 +26,6 @@ use std::process::ExitCode;
 
 #[pirn::main]
 fn main() -> ExitCode {
-    descriptors::raise_limit();
-    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
-    match server::listen(&address) {
-        Ok((listener, address)) => {
-            println!("HTTP server on http://{address}/");
-            server::accept_for_ever(&listener, protocol::serve)
-        }
-        Err(error) => {
-            eprintln!("http: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let greeting = |address| format!("HTTP server on http://{address}/");
+    program::run("http", "127.0.0.1:8080", greeting, protocol::serve)
 }

@@ -18,6 +18,8 @@ mod descriptors;
 mod exporter;
 #[path = "support/exposition.rs"]
 mod exposition;
+#[path = "support/program.rs"]
+mod program;
 #[path = "support/server.rs"]
 mod server;
 
@@ -25,16 +27,7 @@ use std::process::ExitCode;
 
 #[pirn::main]
 fn main() -> ExitCode {
-    descriptors::raise_limit();
-    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
-    match server::listen(&address) {
-        Ok((listener, address)) => {
-            println!("HTTP server on http://{address}/, metrics at http://{address}/metrics");
-            server::accept_for_ever(&listener, exporter::serve)
-        }
-        Err(error) => {
-            eprintln!("metrics: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let greeting =
+        |address| format!("HTTP server on http://{address}/, metrics at http://{address}/metrics");
+    program::run("metrics", "127.0.0.1:8080", greeting, exporter::serve)
 }

@@ -295,11 +295,18 @@ where
     let handover =
         Arc::new(Handover { state: Mutex::new(HandoverState { result: None, waiter: None }) });
     let theirs = handover.clone();
+    let recorded = runtime.recorder.clone().zip(sched::current_id());
     let work: Work = Box::new(move || {
+        let job = recorded.map(|(recorder, coroutine)| recorder.job(coroutine, reason));
         let result = catch_unwind(AssertUnwindSafe(f));
         let mut state = theirs.lock();
         state.result = Some(result);
-        if let Some(ticket) = state.waiter.take() {
+        let waiter = state.waiter.take();
+        // Before anybody goes on, so that the next job finds this one's ring.
+        if let Some(job) = job {
+            job.end(waiter.is_some());
+        }
+        if let Some(ticket) = waiter {
             // SAFETY: the waiter takes its ticket out, under this lock, before it leaves.
             drop(unsafe { ticket.claim() });
         }
@@ -341,6 +348,11 @@ pub(crate) fn begin_lookup(work: impl FnOnce() + Send + 'static) -> io::Result<(
     let runtime = sched::current_shared().filter(|_| sched::in_coroutine());
     let Some(runtime) = runtime else {
         return thread::Builder::new().name("pirn-lookup".into()).spawn(work).map(drop);
+    };
+    let recorded = runtime.recorder.clone().zip(sched::current_id());
+    let work = move || {
+        let _job = recorded.map(|(recorder, id)| recorder.job(id, WaitReason::Lookup));
+        work();
     };
     let job = Job { work: Box::new(work), is_lookup: true };
     if let Err(work) = runtime.config.blocking.submit(job) {

@@ -68,6 +68,7 @@ tests![
     blocking_work_comes_to_an_end,
     a_socket_may_become_ready,
     a_runtime_may_be_told_to_be_silent,
+    a_process_that_waits_is_left_in_peace,
     the_leak_is_found,
     sigquit_writes_a_dump,
     who_looks_from_outside_changes_nothing,
@@ -250,6 +251,49 @@ fn a_socket_may_become_ready() {
     is_quiet("a_socket_may_become_ready");
 }
 
+/// How often the threads of a process have gone to sleep, and for how many nanoseconds they ran.
+fn activity(process: u32) -> (u64, u64) {
+    let (mut sleeps, mut ran) = (0, 0);
+    for task in std::fs::read_dir(format!("/proc/{process}/task")).unwrap() {
+        let task = task.unwrap().path();
+        let read = |file| std::fs::read_to_string(task.join(file)).unwrap_or_default();
+        let status = read("status");
+        let switches =
+            status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        sleeps += switches.map_or(0, |switches| switches.trim().parse::<u64>().unwrap());
+        ran += read("schedstat").split(' ').next().map_or(0, |ran| ran.parse().unwrap_or(0));
+    }
+    (sleeps, ran)
+}
+
+/// Many wait for others, and one for a socket: that is found out once, and then nobody wakes up.
+fn a_process_that_waits_is_left_in_peace() {
+    if is_child() {
+        let runtime = runtime();
+        let socket = pirn::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let waiting = runtime.spawn(move || socket.recv(&mut [0]).map(drop));
+        (0..20_000).for_each(|_| drop(runtime.spawn(thread::park)));
+        println!("all are there");
+        return waiting.join().unwrap().unwrap();
+    }
+    let mut child = child("a_process_that_waits_is_left_in_peace", &[]);
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let begun = std::time::Instant::now();
+    loop {
+        let before = activity(child.id());
+        std::thread::sleep(Duration::from_millis(500));
+        if activity(child.id()) == before {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "never at rest");
+    }
+    child.kill().unwrap();
+    let output = child.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(!stderr.contains("deadlock"), "{stderr}");
+}
+
 fn a_runtime_may_be_told_to_be_silent() {
     if is_child() {
         let runtime = Builder::new().workers(1).on_deadlock(OnDeadlock::Off).build().unwrap();
@@ -293,11 +337,13 @@ fn watched(
     let child = child(test, &variables);
     let ask = move || {
         let mut answers = 0;
-        // It is not there yet, or there is no more of it.
+        let deadline = std::time::Instant::now() + Duration::from_secs(30);
         let mut stream = loop {
             match UnixStream::connect(&path) {
                 Ok(stream) => break BufReader::new(stream),
-                Err(_) => std::thread::yield_now(),
+                Err(error) if std::time::Instant::now() > deadline => panic!("{error}"),
+                // It is not there yet.
+                Err(_) => std::thread::sleep(Duration::from_millis(1)),
             }
         };
         for request in requests.iter().cycle() {

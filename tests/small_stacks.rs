@@ -1,5 +1,6 @@
 //! What fits on the smallest stack.
 
+use pirn::process;
 use pirn::thread::{self, Builder, Placement};
 use std::time::{Duration, Instant};
 
@@ -97,4 +98,42 @@ fn the_smallest_stack_is_enough_for_every_operation() {
     let parked = runtime.spawn(thread::park);
     drop(runtime);
     assert!(parked.join().unwrap_err().is::<pirn::Cancelled>());
+}
+
+/// The destructors of the thread's locals have their thread's stack, crossbeam's among them.
+#[test]
+fn the_process_can_be_ended_from_there() {
+    const CHILD: &str = "PIRN_TEST_SMALL_EXIT";
+
+    struct Large;
+    impl Drop for Large {
+        fn drop(&mut self) {
+            let room = std::hint::black_box([1_u8; 256 << 10]);
+            // Whoever waits here keeps the thread.
+            pirn::thread::sleep(Duration::from_millis(1));
+            eprintln!("all of {} bytes", room.iter().map(|&byte| usize::from(byte)).sum::<usize>());
+        }
+    }
+    thread_local!(static LARGE: Large = const { Large });
+
+    if std::env::var_os(CHILD).is_some() {
+        let runtime = pirn::Builder::new().workers(1).build().unwrap();
+        let ends = on_the_smallest_stack(&runtime, || {
+            // So that crossbeam has something to destroy.
+            let many: Vec<_> = (0..2000).map(|n| pirn::spawn(move || n)).collect();
+            let sum: usize = many.into_iter().map(|each| each.join().unwrap()).sum();
+            assert_eq!(sum, 1999 * 1000);
+            LARGE.with(|_| ());
+            process::exit(7)
+        });
+        return ends.unwrap();
+    }
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "the_process_can_be_ended_from_there", "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(7), "{stderr}");
+    assert!(stderr.contains("all of 262144 bytes"), "{stderr}");
 }

@@ -10,10 +10,11 @@ use std::fmt::{self, Display, Write as _};
 /// The media type of what [`render`] writes.
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// One of a worker's counters: what follows `pirn_worker_`, what it counts, and where it is.
-type Counter = (&'static str, &'static str, fn(&WorkerCounters) -> f64);
+/// A name (behind `pirn_worker_` if it is of a worker), what it is, and where that is in a `T`.
+type Figure<T> = (&'static str, &'static str, fn(&T) -> f64);
 
-const COUNTERS: [Counter; 18] = [
+/// What a worker counts.
+const COUNTERS: [Figure<WorkerCounters>; 18] = [
     ("schedules_total", "Runs of coroutines.", |it| it.schedules as f64),
     ("yields_total", "Runs that ended in a yield.", |it| it.yields as f64),
     ("spawned_total", "Coroutines spawned by coroutines.", |it| it.spawned as f64),
@@ -34,10 +35,8 @@ const COUNTERS: [Counter; 18] = [
     ("slept_seconds_total", "Time asleep for want of work.", |it| it.slept.as_secs_f64()),
 ];
 
-/// What a worker has at one moment, in the same way.
-type Level = (&'static str, &'static str, fn(&WorkerMetrics) -> f64);
-
-const LEVELS: [Level; 7] = [
+/// What a worker has at one moment.
+const LEVELS: [Figure<WorkerMetrics>; 7] = [
     ("residents", "Coroutines that live there.", |it| it.residents as f64),
     ("runnable", "Coroutines spawned there that have not started.", |it| it.runnable as f64),
     ("starts", "Coroutines sent there to start.", |it| it.starts as f64),
@@ -158,8 +157,7 @@ impl Page<'_> {
     }
 
     fn stacks(&mut self) {
-        type Figure = (&'static str, &'static str, fn(&pirn::StackClassMetrics) -> f64);
-        let figures: [Figure; 6] = [
+        let figures: [Figure<pirn::StackClassMetrics>; 6] = [
             ("pirn_stack_mapped_bytes", "Address space of stacks.", |it| it.mapped as f64),
             ("pirn_stacks_carved", "Stacks fit for use.", |it| it.carved as f64),
             ("pirn_stacks_credited", "Stacks promised to coroutines.", |it| it.credited as f64),

@@ -41,8 +41,13 @@ struct Answers {
 
 /// Asks all machines of these runtimes, and waits for the answers.
 pub(crate) fn dump(runtimes: Vec<Arc<Shared>>) -> Dump {
+    dump_with(runtimes, PATIENCE)
+}
+
+/// [`dump`], with as much patience as that.
+pub(super) fn dump_with(runtimes: Vec<Arc<Shared>>, patience: Duration) -> Dump {
     let asked: Vec<_> = runtimes.into_iter().map(Census::begin).collect();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience;
     let finish = |(census, all): (Arc<Census>, Arc<[_]>)| census.finish(&all, deadline);
     let runtimes = asked.into_iter().map(finish).collect();
     let threads = park::waiting_threads();

@@ -15,11 +15,16 @@
 //! thread. Who waited at both times in the same wait waited in between, and who does not run wakes
 //! nobody.
 //!
+//! Machines look at their coroutines in steps, and stop at the first that may go on or as soon as
+//! something runs, so the look is in nobody's way. What it costs is bounded by time: after a look that
+//! took a millisecond there is none for a tenth of a second.
+//!
 //! The look is taken by the last one that comes to rest: sysmon, before it goes to sleep for good, or
 //! a plain thread that has waited in pirn for a while. So an idle process stays idle. Machines that
 //! wake up for somebody who looks at the process from outside, be it all the time, do not count as
 //! work; and if one does not answer although nothing runs there, whoever looked looks again.
 
+use super::collect;
 use crate::park::{self, WaitReason, WaitingThread};
 use crate::protocol::park_word::Seq;
 use crate::sched::{OnDeadlock, Processor, Residence, Shared, Standing, Survey, Visit};
@@ -29,8 +34,14 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
-/// How long the machines may take to say what they know.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// How long the machines may do nothing towards an answer: others' questions may come first.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// For how many times as long as a look took there is no other.
+const SHARE: u32 = 100;
+/// How long they may take to begin their part of the report.
+const REPORTED_IN: Duration = Duration::from_secs(10);
+/// How often whoever waits for them sees whether they run something again.
+const GLANCE: Duration = Duration::from_millis(10);
 
 /// Threads that the runtimes have in common, and that wake nobody of themselves.
 pub(crate) static COMMON_THREADS: AtomicUsize = AtomicUsize::new(0);
@@ -54,36 +65,53 @@ enum Doubt {
     Silence,
 }
 
-/// Looks for a deadlock, and does what the runtimes were told to do about it. `false`: whether there is
-/// one could not be found out.
-pub(crate) fn check() -> bool {
-    /// The last that was reported.
-    static REPORTED: Mutex<Option<Rest>> = Mutex::new(None);
+/// Looks for a deadlock, and does what the runtimes were told to do about it. If it cannot be found out
+/// now whether there is one, after what time to look again.
+pub(crate) fn check() -> Option<Duration> {
+    static LOOKS: Mutex<Looks> = Mutex::new(Looks { reported: None, next: None });
 
     let runtimes = Shared::all();
     let action = runtimes.iter().map(|shared| shared.config.on_deadlock).max();
-    let Some(action) = action.filter(|&action| action != OnDeadlock::Off) else { return true };
+    let action = action.filter(|&action| action != OnDeadlock::Off)?;
     // Whoever comes to rest meanwhile looks when this one is done.
-    let mut reported = REPORTED.lock().unwrap_or_else(PoisonError::into_inner);
-    let rest = match prove(&runtimes) {
+    let mut looks = LOOKS.lock().unwrap_or_else(PoisonError::into_inner);
+    let begun = Instant::now();
+    let early = looks.next.map_or(Duration::ZERO, |next| next.saturating_duration_since(begun));
+    if !early.is_zero() {
+        return Some(early);
+    }
+    let proof = prove(&runtimes);
+    looks.next =
+        begun.elapsed().checked_mul(SHARE).and_then(|pause| Instant::now().checked_add(pause));
+    let rest = match proof {
         Ok(rest) => rest,
-        Err(doubt) => return matches!(doubt, Doubt::Hope),
+        Err(Doubt::Hope) => return None,
+        Err(Doubt::Silence) => return Some(PATIENCE),
     };
-    if reported.as_ref() == Some(&rest) {
-        return true;
+    if looks.reported.as_ref() == Some(&rest) {
+        return None;
     }
     let mut out = io::stderr().lock();
     // There is nobody to be told of a failure.
     let _unwritten = writeln!(
         out,
         "\npirn: deadlock: everybody waits, and nobody is left to wake them\n\n{}",
-        super::dump(runtimes)
+        // Nothing runs, so whoever takes long has to wait for the system: the report is to be whole.
+        collect::dump_with(runtimes, REPORTED_IN)
     );
     if action == OnDeadlock::Abort {
         std::process::abort();
     }
-    *reported = Some(rest);
-    true
+    looks.reported = Some(rest);
+    None
+}
+
+/// What there is to know of earlier looks.
+struct Looks {
+    /// The last that was reported.
+    reported: Option<Rest>,
+    /// When there may be another.
+    next: Option<Instant>,
 }
 
 /// That all of the process is at rest for ever.
@@ -100,17 +128,9 @@ fn prove(runtimes: &[Arc<Shared>]) -> Result<Rest, Doubt> {
     if !all_threads_are_known(runtimes, &before) {
         return Err(Doubt::Hope);
     }
-    let deadline = Instant::now() + PATIENCE;
     let mut coroutines = 0;
     for shared in runtimes {
-        match Hopeless::count(shared, deadline) {
-            Ok(count) => coroutines += count,
-            // It may be silent since somebody runs there again.
-            Err(Doubt::Silence) if look(runtimes).as_ref() == Some(&before) => {
-                return Err(Doubt::Silence);
-            }
-            Err(_) => return Err(Doubt::Hope),
-        }
+        coroutines += Hopeless::count(shared)?;
     }
     let live: u64 = runtimes.iter().map(|shared| shared.live()).sum();
     let unchanged =
@@ -134,6 +154,10 @@ fn look(runtimes: &[Arc<Shared>]) -> Option<Rest> {
         rest.schedules.extend(shared.processors().iter().map(|processor| schedules(processor)));
     }
     for waiting in park::waiting_threads() {
+        if waiting.reason == WaitReason::Dump {
+            // Either one of the common threads, or it is missed where all threads are counted.
+            continue;
+        }
         if !waits_for_others(&waiting) {
             return None;
         }
@@ -167,43 +191,69 @@ fn threads_of_the_process() -> Option<usize> {
     Some(std::fs::read_dir("/proc/self/task").ok()?.count())
 }
 
-/// Counts the coroutines of one runtime that wait for others, as long as all do.
+/// Counts the coroutines of one runtime that wait for others, as long as all do and none runs.
+///
+/// The machines walk: while none of them runs anything, what they see in steps is what they would see
+/// at once. So a program that goes on is not kept from it, however many coroutines it has.
 struct Hopeless {
+    schedules: Vec<(usize, u64)>,
     state: Mutex<Count>,
     changed: Condvar,
 }
 
 struct Count {
     coroutines: u64,
-    /// Machines that have not answered.
+    /// Machines that are not done.
     missing: usize,
-    /// Somebody may go on by himself.
-    hope: bool,
+    /// When one of them last did something.
+    moved: Instant,
+    /// Somebody may go on by himself, or nobody waits for the answer any more.
+    over: bool,
 }
 
 impl Hopeless {
     /// How many there are, unless one of them may go on by itself.
-    fn count(shared: &Arc<Shared>, deadline: Instant) -> Result<u64, Doubt> {
+    fn count(shared: &Arc<Shared>) -> Result<u64, Doubt> {
         let processors = shared.processors();
-        let state = Mutex::new(Count { coroutines: 0, missing: processors.len(), hope: false });
-        let survey = Arc::new(Hopeless { state, changed: Condvar::new() });
+        let schedules = processors.iter().map(|processor| schedules(processor)).collect();
+        let missing = processors.len();
+        let count = Count { coroutines: 0, missing, moved: Instant::now(), over: false };
+        let survey =
+            Arc::new(Hopeless { schedules, state: Mutex::new(count), changed: Condvar::new() });
+        let mut migrants = false;
+        shared.migrants(|_| migrants = true);
+        if migrants {
+            return Err(Doubt::Hope);
+        }
         for processor in processors.iter() {
             if !processor.ask(survey.clone()) {
+                survey.lock().over = true;
                 return Err(Doubt::Silence);
             }
         }
-        let mut migrants = 0;
-        shared.migrants(|_| migrants += 1);
-        let mut state = survey.lock();
-        while state.missing > 0 && !state.hope && migrants == 0 {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+        let counted = survey.wait(&processors);
+        survey.lock().over = true;
+        counted
+    }
+
+    fn wait(&self, processors: &[Arc<Processor>]) -> Result<u64, Doubt> {
+        let mut state = self.lock();
+        while state.missing > 0 && !state.over {
+            if !processors.iter().all(|processor| self.rests(processor)) {
+                return Err(Doubt::Hope);
+            }
+            if state.moved.elapsed() >= PATIENCE {
                 return Err(Doubt::Silence);
             }
-            let waited = survey.changed.wait_timeout(state, left);
+            let waited = self.changed.wait_timeout(state, GLANCE);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        if state.hope || migrants > 0 { Err(Doubt::Hope) } else { Ok(state.coroutines) }
+        if state.over { Err(Doubt::Hope) } else { Ok(state.coroutines) }
+    }
+
+    /// Whether it has run nothing since this began.
+    fn rests(&self, processor: &Processor) -> bool {
+        self.schedules.contains(&schedules(processor))
     }
 
     fn lock(&self) -> MutexGuard<'_, Count> {
@@ -214,24 +264,34 @@ impl Hopeless {
 impl Survey for Hopeless {
     fn visit(&self, residence: &Residence<'_>) -> Visit {
         let mut coroutines = 0;
-        let mut hope = false;
-        residence.residents(|sighting| {
-            coroutines += 1;
-            hope = match sighting.standing {
-                Standing::Parked { reason, deadline } => {
-                    deadline != u64::MAX || !is_for_others(reason)
-                }
-                Standing::Unstarted | Standing::Ready => true,
-            };
-            !hope
-        });
-        residence.unstarted(|_| hope = true);
+        let mut hope = self.lock().over || !self.rests(residence.processor());
+        if !hope {
+            residence.unstarted(|_| hope = true);
+        }
+        let done = hope
+            || residence.next_residents(|sighting| {
+                coroutines += 1;
+                hope |= match sighting.standing {
+                    Standing::Parked { reason, deadline } => {
+                        deadline != u64::MAX || !is_for_others(reason)
+                    }
+                    Standing::Unstarted | Standing::Ready => true,
+                };
+            });
         let mut state = self.lock();
         state.coroutines += coroutines;
-        state.missing -= 1;
-        state.hope |= hope;
+        state.moved = Instant::now();
+        state.over |= hope;
+        if !done && !state.over {
+            return Visit::Unfinished;
+        }
+        state.missing -= usize::from(done);
         self.changed.notify_all();
         Visit::Done
+    }
+
+    fn walks(&self) -> bool {
+        true
     }
 }
 

@@ -157,12 +157,14 @@ pub(crate) fn parker() -> Arc<OsParker> {
 /// Blocks until somebody calls, or until the deadline; whether somebody called.
 fn wait(parker: &OsParker, deadline: Option<Instant>) -> bool {
     if deadline.is_none() {
+        let mut rest = LONG;
         for _ in 0..sched::RESTS {
-            if parker.bell.wait(Instant::now().checked_add(LONG)) {
+            if parker.bell.wait(Instant::now().checked_add(rest)) {
                 return true;
             }
-            if sched::outsider_rests() {
-                break;
+            match sched::outsider_rests() {
+                Some(again) => rest = again,
+                None => break,
             }
         }
     }

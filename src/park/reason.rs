@@ -3,50 +3,114 @@
 use std::fmt;
 use std::os::fd::RawFd;
 
-/// Each place that waits has its own.
-///
-/// Debuggers read it, so its layout is fixed: a word for the variant, in the order of
-/// [`WaitReason::ALL`], and one for what it holds. It is what the compiler would choose, too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(usize)]
-pub(crate) enum WaitReason {
+/// All reasons, in order: the number by which one is packed, its name, what it holds, and what a dump
+/// says. Numbers are not given twice, and a new reason gets a new one.
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $number:literal $name:ident $(($payload:ident: $type:ty))? $text:literal,)*) => {
+        /// Each place that waits has its own.
+        ///
+        /// Debuggers read it, so its layout is fixed: a word for the variant, in the order of
+        /// [`WaitReason::ALL`], and one for what it holds. It is what the compiler would choose, too.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(usize)]
+        pub(crate) enum WaitReason {
+            $($(#[$doc])* $name $(($type))?,)*
+        }
+
+        impl WaitReason {
+            /// One of each kind, in order.
+            pub(crate) const ALL: [WaitReason; [$($number),*].len()] =
+                [$(WaitReason::$name $((<$type>::MIN))?),*];
+
+            const fn text(self) -> &'static str {
+                match self {
+                    $(WaitReason::$name { .. } => $text,)*
+                }
+            }
+
+            /// As one word, whose lowest eight bits say which it is. Of a payload the highest eight
+            /// bits are lost: no address and no descriptor has any there.
+            pub(crate) fn pack(self) -> u64 {
+                match self {
+                    $(WaitReason::$name $(($payload))? => $number $(| $payload.word() << 8)?,)*
+                }
+            }
+
+            /// The reason that was packed, if one was.
+            pub(crate) fn unpack(word: u64) -> Option<WaitReason> {
+                match word & 0xFF {
+                    $($number => Some(WaitReason::$name $((<$type>::of_word(word >> 8)))?),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+reasons! {
     /// It does not wait.
-    None,
-    Park,
-    Sleep,
-    Future,
-    Join,
-    Scope,
-    Read,
-    Write,
-    Accept,
-    Connect,
+    0 None "running",
+    1 Park "park",
+    2 Sleep "sleep",
+    3 Future "future",
+    4 Join "join",
+    5 Scope "scope",
+    6 Read "read",
+    7 Write "write",
+    8 Accept "accept",
+    9 Connect "connect",
     /// One of the four above, of that descriptor.
-    Descriptor(DescriptorWait),
-    Lookup,
-    Process,
-    Signal,
-    Blocking,
+    64 Descriptor(wait: DescriptorWait) "descriptor",
+    10 Lookup "name lookup",
+    11 Process "child process",
+    12 Signal "signal",
+    13 Blocking "blocking work",
     /// Work on files.
-    File,
+    14 File "file system",
     /// For the machines to say who lives there.
-    Dump,
+    15 Dump "dump",
     /// A receive that only time ends.
-    Clock,
+    16 Clock "channel of the clock",
     /// Of so many operations.
-    Select(usize),
+    32 Select(operations: usize) "select",
     /// At that address, as all that follow.
-    Send(usize),
-    Receive(usize),
-    Mutex(usize),
-    RwLockRead(usize),
-    RwLockWrite(usize),
-    Condvar(usize),
-    Once(usize),
-    Barrier(usize),
-    Semaphore(usize),
-    Event(usize),
-    Notify(usize),
+    33 Send(address: usize) "channel send",
+    34 Receive(address: usize) "channel receive",
+    35 Mutex(address: usize) "mutex",
+    36 RwLockRead(address: usize) "read lock",
+    37 RwLockWrite(address: usize) "write lock",
+    38 Condvar(address: usize) "condition variable",
+    39 Once(address: usize) "initialisation",
+    40 Barrier(address: usize) "barrier",
+    41 Semaphore(address: usize) "semaphore",
+    42 Event(address: usize) "event",
+    43 Notify(address: usize) "notification",
+}
+
+/// What fits into a packed reason.
+trait Payload {
+    fn word(self) -> u64;
+    fn of_word(word: u64) -> Self;
+}
+
+impl Payload for usize {
+    fn word(self) -> u64 {
+        self as u64
+    }
+
+    fn of_word(word: u64) -> usize {
+        word as usize
+    }
+}
+
+impl Payload for DescriptorWait {
+    fn word(self) -> u64 {
+        self.0 as u64
+    }
+
+    fn of_word(word: u64) -> DescriptorWait {
+        DescriptorWait(word as usize)
+    }
 }
 
 /// What a descriptor is to be ready for.
@@ -77,6 +141,8 @@ impl Readiness {
 }
 
 impl DescriptorWait {
+    const MIN: DescriptorWait = DescriptorWait(0);
+
     fn of(readiness: Readiness, fd: RawFd) -> WaitReason {
         WaitReason::Descriptor(DescriptorWait((fd as usize) << 2 | readiness as usize))
     }
@@ -91,46 +157,12 @@ impl DescriptorWait {
 }
 
 impl WaitReason {
-    /// One of each kind, in order.
-    pub(crate) const ALL: [WaitReason; 30] = {
-        use WaitReason::*;
-        [
-            None,
-            Park,
-            Sleep,
-            Future,
-            Join,
-            Scope,
-            Read,
-            Write,
-            Accept,
-            Connect,
-            Descriptor(DescriptorWait(0)),
-            Lookup,
-            Process,
-            Signal,
-            Blocking,
-            File,
-            Dump,
-            Clock,
-            Select(0),
-            Send(0),
-            Receive(0),
-            Mutex(0),
-            RwLockRead(0),
-            RwLockWrite(0),
-            Condvar(0),
-            Once(0),
-            Barrier(0),
-            Semaphore(0),
-            Event(0),
-            Notify(0),
-        ]
-    };
-
     /// What kind of a wait it is.
     pub(crate) const fn kind(self) -> &'static str {
-        self.parts().0
+        match self {
+            WaitReason::Descriptor(wait) => wait.readiness().name(),
+            other => other.text(),
+        }
     }
 
     /// The same wait, with the descriptor it is about, if it is about one.
@@ -147,7 +179,15 @@ impl WaitReason {
 
     /// The address of the object that is waited for.
     pub(crate) fn address(self) -> Option<usize> {
-        self.parts().1
+        use WaitReason::{
+            Barrier, Condvar, Event, Mutex, Notify, Once, Receive, RwLockRead, RwLockWrite,
+            Semaphore, Send,
+        };
+        match self {
+            Send(at) | Receive(at) | Mutex(at) | RwLockRead(at) | RwLockWrite(at) | Condvar(at)
+            | Once(at) | Barrier(at) | Semaphore(at) | Event(at) | Notify(at) => Some(at),
+            _ => None,
+        }
     }
 
     /// The address of the lock that somebody may hold.
@@ -158,77 +198,6 @@ impl WaitReason {
             _ => None,
         }
     }
-
-    /// What is waited for, and the address of the object if it has one.
-    const fn parts(self) -> (&'static str, Option<usize>) {
-        match self {
-            WaitReason::None => ("running", None),
-            WaitReason::Park => ("park", None),
-            WaitReason::Sleep => ("sleep", None),
-            WaitReason::Future => ("future", None),
-            WaitReason::Join => ("join", None),
-            WaitReason::Scope => ("scope", None),
-            WaitReason::Read => ("read", None),
-            WaitReason::Write => ("write", None),
-            WaitReason::Accept => ("accept", None),
-            WaitReason::Connect => ("connect", None),
-            WaitReason::Descriptor(wait) => (wait.readiness().name(), None),
-            WaitReason::Dump => ("dump", None),
-            WaitReason::Lookup => ("name lookup", None),
-            WaitReason::Process => ("child process", None),
-            WaitReason::Signal => ("signal", None),
-            WaitReason::Blocking => ("blocking work", None),
-            WaitReason::File => ("file system", None),
-            WaitReason::Clock => ("channel of the clock", None),
-            WaitReason::Select(_) => ("select", None),
-            WaitReason::Send(address) => ("channel send", Some(address)),
-            WaitReason::Receive(address) => ("channel receive", Some(address)),
-            WaitReason::Mutex(address) => ("mutex", Some(address)),
-            WaitReason::RwLockRead(address) => ("read lock", Some(address)),
-            WaitReason::RwLockWrite(address) => ("write lock", Some(address)),
-            WaitReason::Condvar(address) => ("condition variable", Some(address)),
-            WaitReason::Once(address) => ("initialisation", Some(address)),
-            WaitReason::Barrier(address) => ("barrier", Some(address)),
-            WaitReason::Semaphore(address) => ("semaphore", Some(address)),
-            WaitReason::Event(address) => ("event", Some(address)),
-            WaitReason::Notify(address) => ("notification", Some(address)),
-        }
-    }
-}
-
-macro_rules! numbered {
-    ($($number:literal $plain:ident)*; $($numbered:literal $about:ident)*; $last:literal) => {
-        impl WaitReason {
-            /// As one word, whose lowest eight bits say which it is. Of a payload the highest eight
-            /// bits are lost: no address and no descriptor has any there.
-            pub(crate) fn pack(self) -> u64 {
-                match self {
-                    $(WaitReason::$plain => $number,)*
-                    $(WaitReason::$about(payload) => (payload as u64) << 8 | $numbered,)*
-                    WaitReason::Descriptor(wait) => (wait.0 as u64) << 8 | $last,
-                }
-            }
-
-            /// The reason that was packed, if one was.
-            pub(crate) fn unpack(word: u64) -> Option<WaitReason> {
-                let payload = (word >> 8) as usize;
-                match word & 0xFF {
-                    $($number => Some(WaitReason::$plain),)*
-                    $($numbered => Some(WaitReason::$about(payload)),)*
-                    $last => Some(WaitReason::Descriptor(DescriptorWait(payload))),
-                    _ => None,
-                }
-            }
-        }
-    };
-}
-
-numbered! {
-    0 None 1 Park 2 Sleep 3 Future 4 Join 5 Scope 6 Read 7 Write 8 Accept 9 Connect 10 Lookup
-    11 Process 12 Signal 13 Blocking 14 File 15 Dump 16 Clock;
-    32 Select 33 Send 34 Receive 35 Mutex 36 RwLockRead 37 RwLockWrite 38 Condvar 39 Once
-    40 Barrier 41 Semaphore 42 Event 43 Notify;
-    64
 }
 
 impl WaitReason {
@@ -251,7 +220,7 @@ impl fmt::Display for WaitReason {
         if let WaitReason::Select(operations) = self {
             return write!(f, "select of {operations}");
         }
-        match self.parts() {
+        match (self.kind(), self.address()) {
             (what, None) => f.write_str(what),
             (what, Some(address)) => write!(f, "{what} at {address:#x}"),
         }
@@ -279,8 +248,8 @@ mod tests {
     #[test]
     fn a_packed_reason_is_the_same_again() {
         let descriptor = WaitReason::Accept.of_descriptor(RawFd::MAX);
-        let reasons = [WaitReason::None, WaitReason::Clock, WaitReason::Select(3), descriptor];
-        for reason in reasons.into_iter().chain([WaitReason::Notify(0x7FFF_FFFF_F008)]) {
+        let more = [WaitReason::Select(3), descriptor, WaitReason::Notify(0x7FFF_FFFF_F008)];
+        for reason in WaitReason::ALL.into_iter().chain(more) {
             assert_eq!(WaitReason::unpack(reason.pack()), Some(reason));
         }
         assert_eq!(WaitReason::unpack(255), None);

@@ -21,7 +21,7 @@ mod tls;
 pub use counters::WorkerCounters;
 pub(crate) use machine::fresh_id;
 pub(crate) use processor::{Activity, Processor};
-pub(crate) use record::{Event, RuntimeRecord, TrackRecord, What};
+pub(crate) use record::{Event, RuntimeRecord, TrackOf, TrackRecord, What};
 pub(crate) use shared::{Config, Driver, OnHeldGuard, OnStall, OnSwallowedCancel, Shared};
 pub use shared::{OnDeadlock, Stall};
 pub(crate) use survey::{Residence, Sighting, Standing, Survey, Visit};
@@ -37,6 +37,7 @@ use std::io;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// Runs `f` with the machine that this thread is.
 ///
@@ -60,7 +61,6 @@ pub(crate) fn with_frames<R>(f: impl FnOnce(&Frames) -> R) -> Option<R> {
 }
 
 /// The number of the coroutine that runs on this thread.
-#[cfg(any(debug_assertions, feature = "holders"))]
 pub(crate) fn current_id() -> Option<u64> {
     with_machine(Machine::current_id).filter(|&id| id != 0)
 }
@@ -187,10 +187,17 @@ pub(crate) fn cancel(coroutine: &Coroutine) -> Asked {
     asked
 }
 
-/// A plain thread has waited for long, and only others can end that: is there anybody? `false`: that
-/// could not be found out, and it is to ask again.
-pub(crate) fn outsider_rests() -> bool {
-    Shared::all().first().is_none_or(|shared| (shared.config.on_rest)())
+/// Ends the process, on the stack of the thread on which a coroutine runs: its thread-locals'
+/// destructors and the functions given to `atexit` may need more than a small coroutine has.
+pub(crate) fn exit(code: i32) -> ! {
+    with_machine(|machine| machine.exit(code));
+    std::process::exit(code)
+}
+
+/// A plain thread has waited for long, and only others can end that: is there anybody? If that could
+/// not be found out, after what time it is to ask again.
+pub(crate) fn outsider_rests() -> Option<Duration> {
+    Shared::all().first().and_then(|shared| (shared.config.on_rest)())
 }
 
 /// A random number below `n`, from a machine's own source; `None` on a plain thread.

@@ -29,8 +29,8 @@ pub(crate) type OnHeldGuard = Box<dyn Fn(&HeldGuard) + Send + Sync>;
 /// Told of cancellations that are caught and come again.
 pub(crate) type OnSwallowedCancel = Box<dyn Fn(&SwallowedCancel) + Send + Sync>;
 /// Told by sysmon that all of its runtime has come to rest, or by a plain thread that it has waited
-/// for long. `false`: it wants to be told again, since a machine did not answer in time.
-pub(crate) type OnRest = fn() -> bool;
+/// for long. It may want to be told again if that still is so after a time.
+pub(crate) type OnRest = fn() -> Option<Duration>;
 /// Told of stalls.
 pub(crate) type OnStall = Box<dyn Fn(&Stall) + Send + Sync>;
 /// Makes the outside world of the processor of that number.
@@ -150,7 +150,7 @@ pub(crate) struct Shared {
     pub(crate) retired_live: AtomicU64,
     machines: Mutex<Vec<thread::JoinHandle<()>>>,
     pub(crate) sysmon: Sysmon,
-    pub(crate) recorder: Option<Recorder>,
+    pub(crate) recorder: Option<Arc<Recorder>>,
     /// Cancels everything and refuses new work from outside.
     stopping: AtomicBool,
     /// Every coroutine has ended: the machines may go.
@@ -172,7 +172,7 @@ impl Shared {
         let workers = config.workers;
         let shared = Arc::new(Shared {
             bank: UnwindBank::new(stacks.clone()),
-            recorder: config.trace.map(Recorder::new),
+            recorder: config.trace.map(Recorder::new).map(Arc::new),
             config,
             stacks,
             idle: CachePadded::new(Idle::new()),

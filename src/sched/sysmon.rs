@@ -135,18 +135,30 @@ impl Sysmon {
         drop(self.changed.wait_timeout(guard, length));
     }
 
-    /// Sleeps until somebody calls, unless `busy` says that there is something to watch.
-    fn sleep(&self, busy: impl Fn() -> bool) {
+    /// Sleeps until somebody calls. `false`: nobody has, but it is past `limit`, or `busy` says that
+    /// there is something to watch.
+    fn sleep(&self, limit: Option<Instant>, busy: impl Fn() -> bool) -> bool {
         self.asleep.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         if busy() {
             self.asleep.store(false, Ordering::Relaxed);
-            return;
+            return false;
         }
         let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         while self.asleep.load(Ordering::Relaxed) {
-            guard = self.changed.wait(guard).unwrap_or_else(PoisonError::into_inner);
+            let Some(limit) = limit else {
+                guard = self.changed.wait(guard).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = limit.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                // Whoever swaps first: a caller may be about to notify, which does no harm.
+                return !self.asleep.swap(false, Ordering::Relaxed);
+            }
+            let waited = self.changed.wait_timeout(guard, left);
+            guard = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
+        true
     }
 }
 
@@ -193,7 +205,7 @@ impl Watcher {
         let mut nap = NAP;
         let mut quiet = 0;
         let mut schedules = 0;
-        let (mut at_rest, mut rests) = (0, RESTS);
+        let (mut at_rest, mut rests, mut again_at) = (0, RESTS, None);
         let mut idle_since = None;
         while !self.shared.is_finished() {
             self.shared.sysmon.nap(nap);
@@ -219,16 +231,19 @@ impl Watcher {
                 let shared = &self.shared;
                 // Once for each time that they come to rest: to be asked wakes the machines.
                 if std::mem::replace(&mut at_rest, total) != total {
-                    rests = 0;
+                    (rests, again_at) = (0, None);
                 }
-                let heard = rests >= RESTS || (shared.config.on_rest)();
-                rests = if heard { RESTS } else { rests + 1 };
-                if !heard {
-                    idle_since = None;
-                    continue;
+                // Who looks from outside may keep machines awake, and so the watch from its sleep.
+                if rests < RESTS && again_at.is_none_or(|at| at <= Instant::now()) {
+                    let again = (shared.config.on_rest)();
+                    rests = again.map_or(RESTS, |_| rests + 1);
+                    again_at = again.and_then(|wait| Instant::now().checked_add(wait));
                 }
                 let busy = || shared.is_finished() || !all_idle(shared);
-                shared.sysmon.sleep(busy);
+                if !shared.sysmon.sleep(again_at, busy) {
+                    // It may be said now; or a machine is still awake from being asked.
+                    continue;
+                }
                 self.seen.clear();
                 (nap, quiet, idle_since, self.settled) = (NAP, 0, None, false);
             }

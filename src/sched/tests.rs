@@ -114,7 +114,7 @@ impl Scheduler {
             on_stall: None,
             on_held_guard: None,
             on_swallowed_cancel: None,
-            on_rest: || true,
+            on_rest: || None,
             on_deadlock: crate::OnDeadlock::Off,
             max_surplus: 0,
             trace: None,

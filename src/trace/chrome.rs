@@ -1,7 +1,7 @@
 //! A trace in the format that Chrome and Perfetto read.
 
 use super::slices::{Activity, CauseKind, Mark, Run, Slice, Stop, Track};
-use crate::sched::RuntimeRecord;
+use crate::sched::{RuntimeRecord, TrackOf, TrackRecord};
 use crate::util::json::Object;
 use std::collections::HashMap;
 use std::fmt;
@@ -22,6 +22,9 @@ struct Events<W> {
     first: bool,
     arrows: u64,
 }
+
+/// The first track of blocking work, behind those of all workers.
+const FIRST_JOBS: usize = 1 << 20;
 
 /// A track: its process and its thread.
 #[derive(Clone, Copy)]
@@ -78,11 +81,18 @@ impl<W: Write> Events<W> {
         self.metadata(Place { pid, tid: 0 }, "process_name", &runtime.name)?;
         let tracks: Vec<_> =
             runtime.tracks.iter().map(|record| Track::of(record, runtime.end)).collect();
-        let places: Vec<_> =
-            runtime.tracks.iter().map(|track| Place { pid, tid: track.number + 1 }).collect();
+        let place = |track: &TrackRecord| {
+            let first = if track.of == TrackOf::Jobs { FIRST_JOBS } else { 1 };
+            Place { pid, tid: first + track.number }
+        };
+        let places: Vec<_> = runtime.tracks.iter().map(place).collect();
         for ((record, track), &place) in runtime.tracks.iter().zip(&tracks).zip(&places) {
-            let surplus = if record.surplus { "surplus-" } else { "" };
-            let name = format!("{}-{surplus}{}", runtime.name, record.number);
+            let kind = match record.of {
+                TrackOf::Worker => "",
+                TrackOf::SurplusWorker => "surplus-",
+                TrackOf::Jobs => "blocking-",
+            };
+            let name = format!("{}-{kind}{}", runtime.name, record.number);
             self.metadata(place, "thread_name", &name)?;
             for slice in &track.slices {
                 self.slice(place, slice, runtime)?;
@@ -126,6 +136,13 @@ impl<W: Write> Events<W> {
                 object.text("name", Some(if *sleeps { "sleep" } else { "poll" }));
                 let mut args = Object::new();
                 args.value("events", *events);
+                object.value("args", Some(args.end()));
+            }
+            Activity::Job { coroutine, reason } => {
+                object.text("cat", Some("job"));
+                object.text("name", Some(reason));
+                let mut args = Object::new();
+                args.value("coroutine", Some(coroutine));
                 object.value("args", Some(args.end()));
             }
         }

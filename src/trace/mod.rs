@@ -47,6 +47,7 @@ impl Trace {
     /// - a slice for each time that a coroutine ran: its name and number, where it was spawned, and
     ///   `stopped_by`, which is `end`, `yield`, `running` at the end of the trace, or what it waits for;
     /// - slices for the poller, `poll`, and `sleep` if the worker waits in it;
+    /// - tracks of their own for [blocking](crate::blocking()) work, with a slice for each job;
     /// - arrows from whoever woke or spawned a coroutine to where it ran next;
     /// - marks for starts that were stolen, timers, and runs that were
     ///   [stalls](crate::Builder::stall_after).

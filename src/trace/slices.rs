@@ -20,6 +20,11 @@ pub(super) enum Activity<'a> {
         /// `None`: it still waits.
         events: Option<u64>,
     },
+    /// Blocking work for a coroutine, which waits for that meanwhile.
+    Job {
+        coroutine: u64,
+        reason: WaitReason,
+    },
 }
 
 #[derive(Debug)]
@@ -112,6 +117,9 @@ impl<'a> Reading<'a> {
                 self.close(at, Stop::Yield);
                 self.track.marks.push(Mark::Timer { at, coroutine: *coroutine });
             }
+            What::Job { coroutine, reason } => {
+                self.open(at, Activity::Job { coroutine: *coroutine, reason: *reason });
+            }
             What::Poll { sleeps } => {
                 self.open(at, Activity::Poll { sleeps: *sleeps, events: None });
             }
@@ -151,7 +159,7 @@ impl<'a> Reading<'a> {
                 (run.stop, slice.end) = (unsaid, at);
             }
             Activity::Run(_) => {}
-            Activity::Poll { .. } => slice.end = at,
+            Activity::Poll { .. } | Activity::Job { .. } => slice.end = at,
         }
         self.track.slices.push(slice);
     }

@@ -181,3 +181,55 @@ fn a_number_of_events_out_of_range_is_refused() {
         assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
     }
 }
+
+#[test]
+fn blocking_work_is_on_tracks_of_its_own() {
+    let runtime = Builder::new().workers(1).name("jobs").trace(1000).build().unwrap();
+    let waits = |dump: &pirn::Dump| {
+        dump.coroutines().any(|one| one.waits_for.as_deref() == Some("blocking work"))
+    };
+    let work = move || while !waits(&pirn::dump()) {};
+    let waiting = runtime.run(|| {
+        // One after the other, which takes one track.
+        (0..3).for_each(|_| pirn::blocking(work));
+        let waiting = named("waiting").spawn(move || pirn::blocking(work)).unwrap();
+        let id = waiting.thread().id();
+        waiting.join().unwrap();
+        format!("{id:?}")
+    });
+    let of = |job: &crate::reading::Slice| {
+        format!("ThreadId({})", job.args.get("coroutine").unwrap().number())
+    };
+    let jobs = |trace: &Trace| -> Vec<usize> {
+        let is_job = |&n: &usize| trace.slices[n].cat == "job";
+        (0..trace.slices.len()).filter(is_job).collect()
+    };
+    let trace =
+        trace_until(&runtime, |trace| has_ended(trace, "waiting") && jobs(trace).len() == 4);
+    let jobs = jobs(&trace);
+    let job = *jobs.last().unwrap();
+    assert!(jobs.iter().all(|&job| trace.slices[job].name == "blocking work"));
+    assert_eq!(of(&trace.slices[job]), waiting);
+    assert_eq!(trace.tracks.values().collect::<Vec<_>>(), ["jobs-0", "jobs-blocking-0"]);
+    let woken = trace.arrows.iter().find(|arrow| arrow.from == job).unwrap();
+    assert_eq!((woken.name.as_str(), trace.slices[woken.to].name.as_str()), ("wake", "waiting"));
+}
+
+#[test]
+fn each_of_several_jobs_has_a_track() {
+    let runtime = Builder::new().workers(1).name("jobs").trace(1000).build().unwrap();
+    let all = Arc::new(std::sync::Barrier::new(5));
+    runtime.run(|| {
+        let job = |_| {
+            let all = all.clone();
+            pirn::spawn(move || pirn::blocking(move || all.wait()).is_leader())
+        };
+        let all: Vec<_> = (0..5).map(job).collect();
+        let leaders = all.into_iter().filter_map(|one| one.join().unwrap().then_some(()));
+        assert_eq!(leaders.count(), 1);
+    });
+    let jobs = |trace: &Trace| trace.slices.iter().filter(|slice| slice.cat == "job").count();
+    let trace = trace_until(&runtime, |trace| jobs(trace) == 5);
+    let tracks = trace.tracks.values().filter(|name| name.starts_with("jobs-blocking-"));
+    assert_eq!(tracks.count(), 5);
+}

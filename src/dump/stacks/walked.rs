@@ -35,6 +35,9 @@ const INNER: Part = Part {
     own: &["channel/host.rs", "coroutine/", "park/", "protocol/", "sched/"],
     others: &["/library/core/src/ops/function.rs", "/corosensei-"],
 };
+/// Functions that ask for a dump and wait for it.
+const DUMP: Part =
+    Part { names: &["pirn::dump::collect::"], own: &["dump/collect.rs"], others: &[] };
 /// Functions between the runtime and what it runs.
 const OUTER: Part = Part {
     names: &[
@@ -98,6 +101,9 @@ impl StackTrace {
     #[must_use]
     pub fn frames(&self) -> Vec<StackFrame> {
         let mut frames: Vec<_> = self.0.iter().flat_map(|&address| resolve(address)).collect();
+        // Whoever takes the dump is in it, with all that std does in between.
+        let takes = frames.iter().rposition(|frame| DUMP.contains(frame));
+        frames.drain(..takes.map_or(0, |last| last + 1));
         let inner = frames.iter().take_while(|frame| INNER.contains(frame)).count();
         frames.drain(..inner);
         let outer = frames.iter().rev().take_while(|frame| OUTER.contains(frame)).count();

@@ -498,6 +498,14 @@ impl Machine {
         }
     }
 
+    /// Ends the process. Whatever waits from now on keeps the thread: no coroutine runs.
+    pub(super) fn exit(&self, code: i32) {
+        self.on_own_stack(|| {
+            self.current.set(None);
+            std::process::exit(code);
+        });
+    }
+
     /// Queues a new coroutine.
     #[inline]
     pub(super) fn spawn(&self, coroutine: Coroutine, spread: bool) {

@@ -45,10 +45,12 @@ pub(super) enum Kind {
     /// From the machine of that number.
     Steal,
     Name,
+    /// A thread begins with blocking work for a coroutine; what that one says it waits for.
+    Job,
 }
 
 impl Kind {
-    const ALL: [Kind; 11] = [
+    const ALL: [Kind; 12] = [
         Kind::Run,
         Kind::Park,
         Kind::GoOn,
@@ -60,6 +62,7 @@ impl Kind {
         Kind::Polled,
         Kind::Steal,
         Kind::Name,
+        Kind::Job,
     ];
 }
 
@@ -84,6 +87,7 @@ pub(crate) enum What {
     Poll { sleeps: bool },
     Polled { events: u64 },
     Steal { coroutine: u64, from: u64 },
+    Job { coroutine: u64, reason: WaitReason },
 }
 
 #[inline]
@@ -129,6 +133,10 @@ pub(super) fn decode(records: &[[u64; WORDS]], scale: &Scale) -> Vec<Event> {
     events
 }
 
+fn reason(word: u64) -> WaitReason {
+    WaitReason::unpack(word).unwrap_or(WaitReason::None)
+}
+
 fn what(kind: Kind, coroutine: u64, more: u64, name: Option<String>) -> What {
     match kind {
         Kind::Run => {
@@ -138,9 +146,8 @@ fn what(kind: Kind, coroutine: u64, more: u64, name: Option<String>) -> What {
             let spawned_at = unsafe { &*location };
             What::Run { coroutine, spawned_at, name }
         }
-        Kind::Park => {
-            What::Park { coroutine, reason: WaitReason::unpack(more).unwrap_or(WaitReason::None) }
-        }
+        Kind::Park => What::Park { coroutine, reason: reason(more) },
+        Kind::Job => What::Job { coroutine, reason: reason(more) },
         Kind::GoOn => What::GoOn { coroutine },
         Kind::End => What::End { coroutine },
         Kind::Wake => What::Wake { coroutine },

@@ -1,7 +1,9 @@
 //! The flight recorder: what each machine has done of late.
 //!
 //! Each machine writes into a ring of its own and asks nobody. Whoever looks copies the rings, also
-//! that of a machine which is stuck. `docs/trace.md` has the reasons.
+//! that of a machine which is stuck. Blocking work takes a ring that nobody else writes to for as long
+//! as it lasts, and leaves it to the next: as many rings as there was work at once. `docs/trace.md` has
+//! the reasons.
 
 mod event;
 mod ticks;
@@ -16,23 +18,46 @@ use crate::park::WaitReason;
 use crate::protocol::ring::{Reader, Writer, ring};
 use event::{Kind, WORDS, encode, encode_location, encode_name};
 use std::cell::Cell;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use ticks::{Clock, Scale};
 
 /// Rings of machines that have ended, which are kept for those who look later.
 const ENDED: usize = 8;
 
+/// Of a ring for blocking work, how much smaller it is than a machine's.
+const JOBS_SHARE: usize = 16;
+/// And how many records it has at least.
+const JOBS: usize = 63;
+
 /// All recording of one runtime.
 pub(crate) struct Recorder {
     records: usize,
     tracks: Mutex<Vec<Track>>,
+    idle_jobs: Mutex<Vec<Pen>>,
 }
 
 struct Track {
     number: usize,
-    surplus: bool,
+    of: TrackOf,
     reader: Reader<WORDS>,
+}
+
+/// Who writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TrackOf {
+    Worker,
+    SurplusWorker,
+    /// Blocking work, one after the other.
+    Jobs,
+}
+
+/// Blocking work that goes on, for a coroutine.
+pub(crate) struct Job {
+    recorder: Arc<Recorder>,
+    coroutine: u64,
+    /// Until it goes back.
+    pen: Option<Pen>,
 }
 
 /// What a machine writes with.
@@ -57,7 +82,7 @@ pub(crate) struct RuntimeRecord {
 #[derive(Clone, Debug)]
 pub(crate) struct TrackRecord {
     pub(crate) number: usize,
-    pub(crate) surplus: bool,
+    pub(crate) of: TrackOf,
     /// Records that were overwritten.
     pub(crate) lost: u64,
     /// The oldest first.
@@ -66,18 +91,20 @@ pub(crate) struct TrackRecord {
 
 impl Recorder {
     pub(super) fn new(records: usize) -> Recorder {
-        Recorder { records, tracks: Mutex::default() }
+        Recorder { records, tracks: Mutex::default(), idle_jobs: Mutex::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Track>> {
         self.tracks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn idle_jobs(&self) -> MutexGuard<'_, Vec<Pen>> {
+        self.idle_jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// For a machine that begins.
     pub(super) fn pen(&self, processor: &Processor) -> Pen {
-        let clock = ticks::clock();
-        let (writer, reader) = ring(self.records);
-        let (number, surplus) = (processor.number, processor.surplus);
+        let of = if processor.surplus { TrackOf::SurplusWorker } else { TrackOf::Worker };
         let mut tracks = self.lock();
         let ended = |track: &Track| !track.reader.is_written();
         if tracks.iter().filter(|track| ended(track)).count() >= ENDED
@@ -85,8 +112,44 @@ impl Recorder {
         {
             tracks.remove(oldest);
         }
-        tracks.push(Track { number, surplus, reader });
-        Pen { writer, clock, last: Cell::new(0) }
+        new_track(&mut tracks, processor.number, of, self.records)
+    }
+
+    /// Blocking work begins, for a coroutine that waits for it in that way.
+    pub(crate) fn job(self: Arc<Self>, coroutine: u64, reason: WaitReason) -> Job {
+        let idle = self.idle_jobs().pop();
+        let pen = idle.unwrap_or_else(|| {
+            let mut tracks = self.lock();
+            let number = tracks.iter().filter(|track| track.of == TrackOf::Jobs).count();
+            let records = (self.records / JOBS_SHARE).max(JOBS);
+            new_track(&mut tracks, number, TrackOf::Jobs, records)
+        });
+        pen.write(Kind::Job, coroutine, reason.pack());
+        Job { recorder: self, coroutine, pen: Some(pen) }
+    }
+}
+
+fn new_track(tracks: &mut Vec<Track>, number: usize, of: TrackOf, records: usize) -> Pen {
+    let (writer, reader) = ring(records);
+    tracks.push(Track { number, of, reader });
+    Pen { writer, clock: ticks::clock(), last: Cell::new(0) }
+}
+
+impl Job {
+    /// It is done, and about to wake its coroutine if that waits.
+    pub(crate) fn end(self, wakes: bool) {
+        if let Some(pen) = self.pen.as_ref().filter(|_| wakes) {
+            pen.write(Kind::Wake, self.coroutine, 0);
+        }
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if let Some(pen) = self.pen.take() {
+            pen.write(Kind::End, self.coroutine, 0);
+            self.recorder.idle_jobs().push(pen);
+        }
     }
 }
 
@@ -98,7 +161,7 @@ impl Shared {
         let scale = Scale::now();
         let tracks = tracks.iter().zip(copies).map(|(track, copied)| TrackRecord {
             number: track.number,
-            surplus: track.surplus,
+            of: track.of,
             lost: copied.lost,
             events: event::decode(&copied.records, &scale),
         });
