@@ -301,34 +301,21 @@ fn held_by(reason: WaitReason) -> Vec<Held> {
     park::holders_of(lock).into_iter().map(public).collect()
 }
 
+/// Has the machines of a runtime answer nothing for this long, though they are in no coroutine.
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{Builder, sched};
-
-    /// A machine that is in no coroutine is waited for, though it takes long.
-    #[test]
-    fn a_slow_machine_is_no_busy_one() {
-        let runtime = Builder::new().workers(1).build().unwrap();
-        let shared = runtime.run(|| sched::current_shared().unwrap());
-        let parked = runtime.spawn(crate::thread::park);
-        // The machine waits for this lock before it answers anything else.
-        let held = Census { shared: shared.clone(), answers: Mutex::default() };
-        let held = Arc::new(held);
-        let theirs = held.clone();
-        let (locked, is_locked) = std::sync::mpsc::channel();
-        let holder = std::thread::spawn(move || {
-            let _answers = theirs.lock();
-            locked.send(()).unwrap();
-            std::thread::sleep(3 * PATIENCE);
-        });
-        is_locked.recv().unwrap();
-        assert!(shared.processors()[0].ask(held));
-        let dump = dump(vec![shared]);
-        assert!(dump.runtimes[0].workers[0].answered);
-        assert_eq!(dump.runtimes[0].coroutines.len(), 1, "{dump}");
-        holder.join().unwrap();
-        parked.thread().unpark();
-        parked.join().unwrap();
+pub(crate) fn hold_up(shared: &Arc<Shared>, long: Duration) -> std::thread::JoinHandle<()> {
+    let census = Census { shared: shared.clone(), answers: Mutex::default() };
+    let census = Arc::new(census);
+    let theirs = census.clone();
+    let (locked, is_locked) = std::sync::mpsc::channel();
+    let holder = std::thread::spawn(move || {
+        let _answers = theirs.lock();
+        locked.send(()).unwrap();
+        std::thread::sleep(long);
+    });
+    is_locked.recv().unwrap();
+    for processor in shared.processors().iter() {
+        assert!(processor.ask(census.clone()));
     }
+    holder
 }
