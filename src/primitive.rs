@@ -74,18 +74,23 @@ pub(crate) fn yield_to_others() {
     loom::thread::yield_now();
 }
 
-/// Looks for something that is about to come, first in short and then in longer intervals: some
-/// ten microseconds in all. Whether it came.
+/// Looks for something that is about to come, first in short and then in longer intervals: a few
+/// microseconds in all. Whether it came.
+///
+/// It gives its processor to nobody: where more threads want to run than can, who yields comes after
+/// all the others, while who sleeps and is called runs soon.
 #[cfg(not(loom))]
 pub(crate) fn back_off(mut came: impl FnMut() -> bool) -> bool {
-    let backoff = crossbeam_utils::Backoff::new();
-    while !came() {
-        if backoff.is_completed() {
-            return false;
+    /// The longest row of pauses is two to the power of this.
+    const SPINS: u32 = 6;
+
+    (0..=SPINS).any(|turn| {
+        let came = came();
+        if !came {
+            (0..1 << turn).for_each(|_| std::hint::spin_loop());
         }
-        backoff.snooze();
-    }
-    true
+        came
+    }) || came()
 }
 
 /// One look: a model needs no patience.

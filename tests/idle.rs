@@ -20,8 +20,9 @@ fn resident() -> usize {
 }
 
 /// What the runtime's threads have done: how often they went to sleep, and nanoseconds that they
-/// ran, so that one long piece of work is not taken for rest.
-fn activity() -> (usize, usize) {
+/// ran, so that one long piece of work is not taken for rest. Nothing while one of them wants to run,
+/// which on a busy system may take long without a trace in these numbers.
+fn activity() -> Option<(usize, usize)> {
     let (mut sleeps, mut ran) = (0, 0);
     for task in std::fs::read_dir("/proc/self/task").unwrap() {
         let task = task.unwrap().path();
@@ -30,13 +31,16 @@ fn activity() -> (usize, usize) {
             continue;
         }
         let status = read("status");
+        if !status.contains("\nState:\tS") {
+            return None;
+        }
         let switches =
             status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
         sleeps += switches.map_or(0, |switches| switches.trim().parse().unwrap());
         let schedstat = read("schedstat");
         ran += schedstat.split(' ').next().map_or(0, |ran| ran.parse().unwrap_or(0));
     }
-    (sleeps, ran)
+    Some((sleeps, ran))
 }
 
 /// Waits until nothing wakes up for a while, and returns how long that took.
@@ -46,7 +50,7 @@ fn until_idle() -> Duration {
     loop {
         let before = activity();
         std::thread::sleep(WINDOW);
-        if activity() == before {
+        if before.is_some() && activity() == before {
             return begun.elapsed() - WINDOW;
         }
         assert!(begun.elapsed() < Duration::from_secs(60), "never idle");

@@ -15,8 +15,13 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a machine may take to begin its answer. One that has begun is waited for.
+/// How long a machine may take to begin its answer, if it is in a coroutine, which it may be for ever.
+/// One that has begun is waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
+
+/// How much longer, if it is in none. Then it will answer as soon as the system lets it run, which
+/// takes its time where more threads than these want to.
+const MORE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What is asked of one runtime's machines.
 struct Census {
@@ -29,14 +34,25 @@ struct Answers {
     coroutines: Vec<CoroutineDump>,
     /// The numbers of the processors that have answered.
     answered: Vec<usize>,
-    /// Machines that have been asked and have not begun.
-    waiting: usize,
-    /// Those that have, and are not done.
+    /// The numbers of those that have been asked and have not begun.
+    silent: Vec<usize>,
+    /// How many have begun, and are not done.
     busy: usize,
     /// Nobody waits for those that have not begun.
     closed: bool,
     /// Who is to be told.
     asker: Option<Ticket>,
+}
+
+impl Answers {
+    /// Who is not to be waited for any more, as one that has not begun.
+    fn begins(&mut self, number: usize) {
+        self.silent.retain(|&silent| silent != number);
+    }
+
+    fn are_complete(&self) -> bool {
+        self.silent.is_empty() && self.busy == 0
+    }
 }
 
 /// Asks all machines of these runtimes, and waits for the answers.
@@ -60,12 +76,12 @@ impl Census {
     /// Asks everybody.
     fn begin(shared: Arc<Shared>) -> (Arc<Census>, Arc<[Arc<Processor>]>) {
         let processors = shared.processors();
-        let waiting = processors.len();
-        let answers = Mutex::new(Answers { waiting, ..Answers::default() });
+        let silent = processors.iter().map(|processor| processor.number).collect();
+        let answers = Mutex::new(Answers { silent, ..Answers::default() });
         let census = Arc::new(Census { shared, answers });
         for processor in processors.iter() {
             if !processor.ask(census.clone()) {
-                census.lock().waiting -= 1;
+                census.lock().begins(processor.number);
             }
         }
         (census, processors)
@@ -77,10 +93,16 @@ impl Census {
 
     /// Waits for the answers that will come, and says what can be said of the rest.
     fn finish(&self, processors: &[Arc<Processor>], deadline: Instant) -> RuntimeDump {
+        let (mut deadline, last) = (deadline, deadline + MORE_PATIENCE);
         self.wait(Some(deadline));
+        while deadline < last && self.somebody_will_answer(processors) {
+            deadline += PATIENCE;
+            self.wait(Some(deadline));
+        }
         {
             let mut answers = self.lock();
-            (answers.closed, answers.waiting) = (true, 0);
+            answers.closed = true;
+            answers.silent.clear();
         }
         self.wait(None);
         let (mut coroutines, answered) = {
@@ -108,16 +130,22 @@ impl Census {
         }
     }
 
+    /// Whether a machine that has not begun its answer is not in a coroutine either.
+    fn somebody_will_answer(&self, processors: &[Arc<Processor>]) -> bool {
+        let silent = self.lock().silent.clone();
+        let mut silent = processors.iter().filter(|one| silent.contains(&one.number));
+        silent.any(|one| one.watch.running().is_none())
+    }
+
     /// Waits until nobody is asked or answers.
     fn wait(&self, deadline: Option<Instant>) {
-        let done = |answers: &Answers| answers.waiting + answers.busy == 0;
         loop {
-            if done(&self.lock()) {
+            if self.lock().are_complete() {
                 return;
             }
             let outcome = park::park(WaitReason::Dump, deadline, Cancel::Defer, |ticket| {
                 let mut answers = self.lock();
-                if done(&answers) {
+                if answers.are_complete() {
                     return false;
                 }
                 answers.asker = Some(ticket);
@@ -185,15 +213,15 @@ impl From<Standing> for CoroutineState {
 
 impl Survey for Census {
     fn visit(&self, residence: &Residence<'_>) -> Visit {
+        let number = residence.processor().number;
         {
             let mut answers = self.lock();
             if answers.closed {
                 return Visit::Done;
             }
-            answers.waiting -= 1;
+            answers.begins(number);
             answers.busy += 1;
         }
-        let number = residence.processor().number;
         let mut found = Vec::new();
         let mut stacks = Walked::default();
         residence.residents(|sighting| {
@@ -207,7 +235,7 @@ impl Survey for Census {
         answers.coroutines.append(&mut found);
         answers.answered.push(number);
         answers.busy -= 1;
-        if answers.waiting + answers.busy == 0
+        if answers.are_complete()
             && let Some(asker) = answers.asker.take()
         {
             // SAFETY: the asker takes its ticket out, under this lock, before it leaves.
@@ -277,4 +305,23 @@ fn held_by(reason: WaitReason) -> Vec<Held> {
         locked_at: held.locked_at,
     };
     park::holders_of(lock).into_iter().map(public).collect()
+}
+
+/// Has the machines of a runtime answer nothing for this long, though they are in no coroutine.
+#[cfg(test)]
+pub(crate) fn hold_up(shared: &Arc<Shared>, long: Duration) -> std::thread::JoinHandle<()> {
+    let census = Census { shared: shared.clone(), answers: Mutex::default() };
+    let census = Arc::new(census);
+    let theirs = census.clone();
+    let (locked, is_locked) = std::sync::mpsc::channel();
+    let holder = std::thread::spawn(move || {
+        let _answers = theirs.lock();
+        locked.send(()).unwrap();
+        std::thread::sleep(long);
+    });
+    is_locked.recv().unwrap();
+    for processor in shared.processors().iter() {
+        assert!(processor.ask(census.clone()));
+    }
+    holder
 }

@@ -222,3 +222,23 @@ impl fmt::Debug for Runtime {
         f.debug_struct("Runtime").field("name", &self.shared().config.name).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A worker that is in no coroutine is waited for, though it takes longer than a busy one is.
+    #[test]
+    fn a_slow_worker_is_no_busy_one() {
+        let runtime = Builder::new().workers(1).build().unwrap();
+        let parked = runtime.spawn(crate::thread::park);
+        runtime.run(|| ());
+        let holder = dump::hold_up(runtime.shared(), 3 * dump::PATIENCE);
+        let dump = runtime.dump();
+        assert!(dump.runtimes[0].workers[0].answered);
+        assert_eq!(dump.runtimes[0].coroutines.len(), 1, "{dump}");
+        holder.join().unwrap();
+        parked.thread().unpark();
+        parked.join().unwrap();
+    }
+}
