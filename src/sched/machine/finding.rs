@@ -29,38 +29,54 @@ const LATEST_AFTER: Duration = Duration::from_micros(2);
 
 impl Machine {
     /// The next coroutine to run; sleeps until there is one. `None`: the machine is to end.
+    #[inline]
     pub(super) fn find_runnable(&self) -> Option<Coroutine> {
+        if let Some(coroutine) = self.next_local() {
+            return Some(coroutine);
+        }
+        let found = self.look_everywhere();
+        self.processor.set_vacant(false);
+        if self.searching.get() {
+            self.end_search();
+        }
+        found
+    }
+
+    /// [`Machine::find_runnable`], when nothing is at hand.
+    #[cold]
+    #[inline(never)]
+    fn look_everywhere(&self) -> Option<Coroutine> {
         loop {
-            if let Some(coroutine) = self.next_local() {
-                self.processor.set_vacant(false);
-                return Some(coroutine);
-            }
-            if self.look_after_stop() || self.take_inbox() || self.fire_timers() {
-                continue;
-            }
-            if let Some(coroutine) = self.take_start().or_else(|| self.take_global()) {
-                return Some(coroutine);
-            }
-            self.processor.set_vacant(true);
-            if let Some(coroutine) = self.search() {
-                match self.place(coroutine) {
-                    Some(coroutine) => return Some(coroutine),
-                    None => continue,
+            if !(self.look_after_stop() || self.take_inbox() || self.fire_timers()) {
+                if let Some(coroutine) = self.take_start().or_else(|| self.take_global()) {
+                    return Some(coroutine);
+                }
+                self.processor.set_vacant(true);
+                if let Some(coroutine) = self.search() {
+                    if let Some(coroutine) = self.place(coroutine) {
+                        return Some(coroutine);
+                    }
+                } else if self.shared.is_finished() || self.is_superfluous() {
+                    return None;
+                } else if !self.linger() && !self.walk_at_rest() {
+                    self.sleep();
                 }
             }
-            if self.shared.is_finished() || self.is_superfluous() {
-                self.end_search();
-                return None;
-            }
-            if !self.linger() && !self.walk_at_rest() {
-                self.sleep();
+            if let Some(coroutine) = self.next_local_again() {
+                return Some(coroutine);
             }
         }
     }
 
+    /// By itself, so that the other use of it is inlined.
+    #[inline(never)]
+    fn next_local_again(&self) -> Option<Coroutine> {
+        self.next_local()
+    }
+
     /// From this machine's own queues.
-    #[inline]
-    pub(super) fn next_local(&self) -> Option<Coroutine> {
+    #[inline(always)]
+    fn next_local(&self) -> Option<Coroutine> {
         loop {
             let schedules = self.schedules.get().wrapping_add(1);
             self.schedules.set(schedules);

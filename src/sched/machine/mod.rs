@@ -130,9 +130,6 @@ pub(super) fn run(shared: Arc<Shared>, processor: Arc<Processor>, runq: Worker<C
     let _findable = entry.link();
     machine.processor.set_activity(Activity::Running);
     while let Some(coroutine) = machine.find_runnable() {
-        if machine.searching.get() {
-            machine.end_search();
-        }
         machine.execute(coroutine);
     }
     tls::set_current(ptr::null());
