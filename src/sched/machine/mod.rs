@@ -25,6 +25,7 @@ use crate::util::rng::Rng;
 use crossbeam_deque::Worker;
 use lingering::Linger;
 use placing::Habits;
+use sleeping::TimerPace;
 use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
 use std::panic::Location;
@@ -65,6 +66,7 @@ pub(crate) struct Machine {
     /// Memory of coroutines that have gone.
     pub(super) frames: Frames,
     timers: RefCell<Timers<NonNull<Header>>>,
+    timer_pace: TimerPace,
     /// The first of the residents, who are linked through their headers.
     residents: Cell<*const Header>,
     resident_count: Cell<usize>,
@@ -103,6 +105,7 @@ pub(super) fn run(shared: Arc<Shared>, processor: Arc<Processor>, runq: Worker<C
         cache: RefCell::new(Cache::new(shared.stacks.clone())),
         frames: Frames::new(),
         timers: RefCell::new(Timers::new()),
+        timer_pace: TimerPace::new(),
         residents: Cell::new(ptr::null()),
         resident_count: Cell::new(0),
         joining: Cell::new(0),

@@ -9,6 +9,7 @@ use crate::protocol::sleep::Wakeup;
 use crate::sched::processor::{Activity, Processor, bump};
 use crate::sched::shared::clock;
 use crate::timers::Timers;
+use std::cell::Cell;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,6 +17,40 @@ use std::time::Duration;
 
 /// The longest row of futile searches that adds to a spawner's patience.
 const MAX_FUTILE: usize = 10;
+
+/// So many timers that fired between two sleeps are a crowd.
+const CROWD: u64 = 3;
+/// For how many nanoseconds after a wake the timers of a crowd are gathered: a wake of the machine's
+/// thread is dearer than that of a few coroutines.
+const GATHER: u64 = 200_000;
+
+/// How a machine's timers came of late.
+pub(super) struct TimerPace {
+    /// How many had fired before the last sleep.
+    fired: Cell<u64>,
+    /// When that sleep ended.
+    woke_at: Cell<u64>,
+}
+
+impl TimerPace {
+    pub(super) fn new() -> TimerPace {
+        TimerPace { fired: Cell::new(0), woke_at: Cell::new(0) }
+    }
+
+    /// When to wake for a timer that is due at `next`, if so many have fired by now: then, or a little
+    /// later if it is one of a crowd.
+    fn gather(&self, next: u64, fired: u64) -> u64 {
+        let crowd = fired.wrapping_sub(self.fired.replace(fired)) >= CROWD;
+        match crowd && next != u64::MAX {
+            true => next.max(self.woke_at.get().saturating_add(GATHER)),
+            false => next,
+        }
+    }
+
+    fn note_wake(&self, now: u64) {
+        self.woke_at.set(now);
+    }
+}
 
 impl Machine {
     pub(super) fn sleep(&self) {
@@ -34,6 +69,8 @@ impl Machine {
             }
             let next = self.timers.borrow().next().unwrap_or(u64::MAX);
             let next = next.min(self.shared.migrants.next_timer());
+            let fired = processor.counters.timers_fired.load(Ordering::Relaxed);
+            let next = self.timer_pace.gather(next, fired);
             let now = self.shared.now();
             let timeout =
                 (next != u64::MAX).then(|| Duration::from_nanos(next.saturating_sub(now)));
@@ -43,6 +80,7 @@ impl Machine {
             self.poll(timeout);
             let now = self.shared.now();
             processor.counters.slept.end(now);
+            self.timer_pace.note_wake(now);
             processor.watch.set_clock(clock(now));
             processor.set_activity(Activity::Running);
             if processor.watch.settle.swap(false, Ordering::Relaxed) {
@@ -156,5 +194,25 @@ impl Machine {
         }
         self.processor.counters.timers.store(timers.len(), Ordering::Relaxed);
         fired
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timers_are_gathered_in_a_crowd_and_punctual_otherwise() {
+        let pace = TimerPace::new();
+        pace.note_wake(1_000_000);
+        // One each time, as of a ticker.
+        assert_eq!(pace.gather(1_050_000, 1), 1_050_000);
+        assert_eq!(pace.gather(1_100_000, 2), 1_100_000);
+        assert_eq!(pace.gather(1_150_000, 2 + CROWD), 1_000_000 + GATHER);
+        // What is far away is not put off, and never stays never.
+        assert_eq!(pace.gather(9_000_000, 2 + 2 * CROWD), 9_000_000);
+        assert_eq!(pace.gather(u64::MAX, 2 + 3 * CROWD), u64::MAX);
+        // And it is over as soon as there are few.
+        assert_eq!(pace.gather(1_160_000, 3 + 3 * CROWD), 1_160_000);
     }
 }
