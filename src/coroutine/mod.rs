@@ -15,10 +15,10 @@
 //! - A coroutine that is suspended is never dropped. The scheduler's reference keeps it alive; a
 //!   runtime that ends resumes it once more so that it unwinds.
 //!
-//! [`header`] is the allocation, [`frames`] its memory, [`switch`] the stack switch, [`execution`] what runs on the stack,
-//! [`locals`] what a coroutine keeps for itself, [`spans`] what it has entered of `tracing`,
-//! [`unwinding`] how a coroutine parks in the middle of a panic, [`scope`] the count that scopes
-//! wait for. The atomic protocols are in [`crate::protocol`].
+//! [`header`] is the allocation, [`frames`] its memory, [`switch`] the stack switch, [`execution`]
+//! what runs on the stack, [`locals`] what a coroutine keeps for itself, [`spans`] what it has entered
+//! of `tracing`, [`unwinding`] how a coroutine parks in the middle of a panic, [`scope`] the count that
+//! scopes wait for. The atomic protocols are in [`crate::protocol`].
 
 mod execution;
 mod frames;

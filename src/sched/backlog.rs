@@ -45,8 +45,9 @@ impl<T> Backlog<T> {
     pub(crate) fn push(&self, item: T) {
         let mut queue = self.queue.lock();
         queue.push_back(item);
-        // Release as a deque's: whoever sees that there is something finds what came before it.
-        self.len.store(queue.len(), Ordering::Release);
+        // What it counts is behind the lock. That a machine which is about to sleep sees it, or is seen
+        // by whoever submits, is the fences' of `protocol::idle`, as for a deque's length.
+        self.len.store(queue.len(), Ordering::Relaxed);
     }
 
     /// Takes a batch of the newest, of which the oldest comes first.
@@ -57,7 +58,7 @@ impl<T> Backlog<T> {
         let mut queue = self.queue.lock();
         let stay = queue.len().saturating_sub(BATCH);
         queue.drain(stay..).for_each(&mut take);
-        self.len.store(queue.len(), Ordering::Release);
+        self.len.store(queue.len(), Ordering::Relaxed);
     }
 
     pub(crate) fn take_oldest(&self) -> Option<T> {
@@ -66,7 +67,7 @@ impl<T> Backlog<T> {
         }
         let mut queue = self.queue.lock();
         let oldest = queue.pop_front();
-        self.len.store(queue.len(), Ordering::Release);
+        self.len.store(queue.len(), Ordering::Relaxed);
         oldest
     }
 
@@ -79,7 +80,7 @@ impl<T> Backlog<T> {
         let oldest = queue.pop_front();
         let more = (queue.len() / 2).min(BATCH - 1);
         queue.drain(..more).for_each(&mut take);
-        self.len.store(queue.len(), Ordering::Release);
+        self.len.store(queue.len(), Ordering::Relaxed);
         oldest
     }
 

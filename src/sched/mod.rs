@@ -121,8 +121,8 @@ pub(crate) unsafe fn ready(coroutine: Coroutine, outcome: Outcome) {
             return machine.ready(coroutine);
         }
     }
-    // SAFETY: a processor outlives its residents, of which this is one until it has been pushed.
-    unsafe { send_home(coroutine, &*home, machine) };
+    // SAFETY: it lives there.
+    unsafe { send_home(coroutine, home, machine) };
 }
 
 /// Hands a coroutine that was woken elsewhere to its home.
@@ -130,11 +130,15 @@ pub(crate) unsafe fn ready(coroutine: Coroutine, outcome: Outcome) {
 /// # Safety
 ///
 /// It lives there.
-unsafe fn send_home(coroutine: Coroutine, home: &Processor, machine: Option<&Machine>) {
+unsafe fn send_home(coroutine: Coroutine, home: *const Processor, machine: Option<&Machine>) {
     if let Some(machine) = machine {
         bump(&machine.processor.counters.wakes_sent);
     }
-    // After the push it may run and end; the pin keeps the machine from leaving.
+    // No reference as an argument, which would have to be good until this returns: the processor may
+    // go as soon as the pin is off.
+    // SAFETY: a processor outlives its residents, of which this is one until it has been pushed;
+    // after that, the pin keeps the machine from leaving.
+    let home = unsafe { &*home };
     home.pins.fetch_add(1, Ordering::Relaxed);
     home.inbox.push(coroutine);
     if home.sleep.wake() {
