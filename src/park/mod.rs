@@ -139,6 +139,7 @@ impl Ticket {
     /// coroutine or thread alive by a reference. A future's wait is claimed with the lock held of the
     /// queue in which it was found.
     #[must_use = "dropping what was claimed wakes it"]
+    #[inline]
     pub(crate) unsafe fn claim(self) -> Option<Claimed> {
         match self.target {
             Target::Coroutine(header) => {
@@ -150,19 +151,8 @@ impl Ticket {
                 let coroutine = unsafe { Coroutine::from_raw(header) };
                 Some(Claimed::of(Waiter::Coroutine(coroutine)))
             }
-            Target::Thread(parker) => {
-                // SAFETY: the caller says that the thread is alive, and with it its parker.
-                if !unsafe { parker.as_ref() }.word.claim(self.seq) {
-                    return None;
-                }
-                // SAFETY: the thread stays until it is woken, and its parker is in an `Arc`; the
-                // count taken here lasts beyond that.
-                let parker = unsafe {
-                    Arc::increment_strong_count(parker.as_ptr());
-                    Arc::from_raw(parker.as_ptr().cast_const())
-                };
-                Some(Claimed::of(Waiter::Thread(parker)))
-            }
+            // SAFETY: the caller's promise.
+            Target::Thread(parker) => unsafe { self.claim_thread(parker) },
             Target::Future(cell) => {
                 // SAFETY: a future leaves its queue, under the lock that the caller holds, before it
                 // goes.
@@ -170,6 +160,26 @@ impl Ticket {
                 Some(Claimed::of(Waiter::Future(waker)))
             }
         }
+    }
+
+    /// [`Ticket::claim`] of a plain thread's wait.
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    #[cold]
+    unsafe fn claim_thread(self, parker: NonNull<OsParker>) -> Option<Claimed> {
+        // SAFETY: the caller says that the thread is alive, and with it its parker.
+        if !unsafe { parker.as_ref() }.word.claim(self.seq) {
+            return None;
+        }
+        // SAFETY: the thread stays until it is woken, and its parker is in an `Arc`; the count taken
+        // here lasts beyond that.
+        let parker = unsafe {
+            Arc::increment_strong_count(parker.as_ptr());
+            Arc::from_raw(parker.as_ptr().cast_const())
+        };
+        Some(Claimed::of(Waiter::Thread(parker)))
     }
 }
 
