@@ -154,7 +154,7 @@ fn a_busy_worker_is_reported_and_not_waited_for() {
 #[test]
 fn what_has_not_started_is_there() {
     const COUNT: usize = 100;
-    let runtime = runtime(1);
+    let runtime = Builder::new().workers(1).name("unstarted").build().unwrap();
     let ran = Arc::new(AtomicBool::new(false));
     let theirs = ran.clone();
     let dump = runtime.run(move || {
@@ -165,7 +165,9 @@ fn what_has_not_started_is_there() {
         // The worker answers at its next schedule, before it starts anything.
         pirn::dump()
     });
-    let unstarted = dump.coroutines().filter(|one| one.state == CoroutineState::Unstarted);
+    // The runtimes of other tests are in it, too.
+    let ours = dump.runtimes.iter().find(|one| one.name == "unstarted").unwrap();
+    let unstarted = ours.coroutines.iter().filter(|one| one.state == CoroutineState::Unstarted);
     let unstarted: Vec<_> = unstarted.collect();
     assert_eq!(unstarted.len(), COUNT, "{dump}");
     assert!(unstarted.iter().all(|one| one.spawned_at.file() == file!()));

@@ -187,8 +187,11 @@ fn a_number_of_events_out_of_range_is_refused() {
 #[test]
 fn blocking_work_is_on_tracks_of_its_own() {
     let runtime = Builder::new().workers(1).name("jobs").trace(1000).build().unwrap();
+    // The runtimes of other tests are in a dump, too.
     let waits = |dump: &pirn::Dump| {
-        dump.coroutines().any(|one| one.waits_for.as_deref() == Some("blocking work"))
+        let ours = dump.runtimes.iter().filter(|one| one.name == "jobs");
+        let mut ours = ours.flat_map(|one| &one.coroutines);
+        ours.any(|one| one.waits_for.as_deref() == Some("blocking work"))
     };
     let work = move || while !waits(&pirn::dump()) {};
     let waiting = runtime.run(|| {
@@ -219,7 +222,7 @@ fn blocking_work_is_on_tracks_of_its_own() {
 
 #[test]
 fn each_of_several_jobs_has_a_track() {
-    let runtime = Builder::new().workers(1).name("jobs").trace(1000).build().unwrap();
+    let runtime = Builder::new().workers(1).name("several").trace(1000).build().unwrap();
     let all = Arc::new(std::sync::Barrier::new(5));
     runtime.run(|| {
         let job = |_| {
@@ -232,6 +235,6 @@ fn each_of_several_jobs_has_a_track() {
     });
     let jobs = |trace: &Trace| trace.slices.iter().filter(|slice| slice.cat == "job").count();
     let trace = trace_until(&runtime, |trace| jobs(trace) == 5);
-    let tracks = trace.tracks.values().filter(|name| name.starts_with("jobs-blocking-"));
+    let tracks = trace.tracks.values().filter(|name| name.starts_with("several-blocking-"));
     assert_eq!(tracks.count(), 5);
 }
