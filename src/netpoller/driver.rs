@@ -168,7 +168,7 @@ mod tests {
     use super::*;
     use std::time::Instant;
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_secs(240);
 
     /// A machine is interrupted on its way to sleep, and sysmon, for which it was stuck a moment
     /// ago, polls in between.
