@@ -196,13 +196,13 @@ pub(crate) fn describe(owner: *const (), out: &mut dyn fmt::Write) {
 pub(crate) unsafe fn entry(header: NonNull<Header>, suspender: Suspender) {
     // SAFETY: the caller's promise.
     unsafe {
-        let header = header.as_ref();
-        header.resident().suspender.set(Some(suspender));
-        header.resident().spans.begin();
-        header.run_body();
+        let resident = header.as_ref().resident();
+        resident.suspender.set(Some(suspender));
+        resident.spans.begin();
+        Header::run_body(header);
         // A destructor may have entered more after the end of the others.
-        if header.resident().spans.are_used() {
-            header.resident().spans.end();
+        if resident.spans.are_used() {
+            resident.spans.end();
         }
     }
 }

@@ -476,14 +476,15 @@ impl Header {
         self.home.store(home.cast_mut(), Ordering::Relaxed);
     }
 
-    /// Runs the body on the current stack.
+    /// Runs the body on the current stack. By the pointer to the whole allocation, since the body is
+    /// behind the header.
     ///
     /// # Safety
     ///
     /// Called once, on the coroutine's own stack, with the scheduler's reference held.
-    pub(crate) unsafe fn run_body(&self) {
+    pub(crate) unsafe fn run_body(header: NonNull<Header>) {
         // SAFETY: the caller's promise.
-        unsafe { (self.vtable.run)(NonNull::from(self)) };
+        unsafe { (header.as_ref().vtable.run)(header) };
     }
 }
 

@@ -17,16 +17,18 @@ impl Machine {
             return false;
         }
         let mut next = self.residents.get();
-        // SAFETY: residents are alive while they are linked, and this is their home.
-        while let Some(header) = unsafe { next.as_ref() } {
+        while let Some(place) = NonNull::new(next.cast_mut()) {
+            // SAFETY: residents are alive while they are linked, and this is their home.
+            let header = unsafe { place.as_ref() };
             // SAFETY: as above.
             let resident = unsafe { header.resident() };
             next = resident.next.get();
             let _before = header.status.cancel();
             if !cfg!(panic = "abort") && header.park.claim_current() {
                 resident.outcome.set(Outcome::Cancelled);
-                // SAFETY: the claim has made the scheduler's reference this machine's.
-                let coroutine = unsafe { Coroutine::from_raw(NonNull::from(header)) };
+                // SAFETY: the claim has made the scheduler's reference this machine's. The pointer is
+                // that which the list has, and not one to the header alone.
+                let coroutine = unsafe { Coroutine::from_raw(place) };
                 self.ready.push(coroutine);
             }
         }
