@@ -4,11 +4,21 @@
 
 use super::Machine;
 use super::finding::repeat;
-use crate::coroutine::Coroutine;
+use crate::coroutine::{self, Coroutine};
 use crate::park::Outcome;
 use std::ptr::NonNull;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
+
+/// Ends the process instead of a machine that panics: its residents could never go on, nor unwind, and
+/// who comes to it by its thread's pointer would find it gone.
+pub(super) struct NeverUnwinds;
+
+impl Drop for NeverUnwinds {
+    fn drop(&mut self) {
+        coroutine::die("a worker of pirn's panicked");
+    }
+}
 
 impl Machine {
     /// Once the runtime stops: cancels every resident. Whether it did, so that some may be ready.
