@@ -7,7 +7,6 @@ use super::finding::repeat;
 use crate::coroutine::{self, Coroutine};
 use crate::park::Outcome;
 use std::ptr::NonNull;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 /// Ends the process instead of a machine that panics: its residents could never go on, nor unwind, and
@@ -76,7 +75,7 @@ impl Machine {
             self.shared.wake_searcher();
         }
         // Wakers that pushed a resident's wake may still be on their way out.
-        while processor.pins.load(Ordering::Acquire) != 0 {
+        while !processor.pins.is_free() {
             std::thread::yield_now();
         }
     }
