@@ -35,6 +35,8 @@ struct Entry {
 #[derive(Debug)]
 struct Slot<T> {
     generation: NonZeroU32,
+    /// As in the timer's entry.
+    when: u64,
     value: Option<T>,
 }
 
@@ -56,15 +58,23 @@ impl<T> Timers<T> {
     /// Sets a timer.
     pub(crate) fn insert(&mut self, when: u64, value: T) -> TimerKey {
         let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: NonZeroU32::MIN, value: None });
+            self.slots.push(Slot { generation: NonZeroU32::MIN, when, value: None });
             u32::try_from(self.slots.len() - 1).expect("four thousand million timers")
         });
         let entry = &mut self.slots[slot as usize];
         entry.value = Some(value);
+        entry.when = when;
         let key = TimerKey { slot, generation: entry.generation };
         self.heap.push(Entry { when, key });
         self.sift_up(self.heap.len() - 1);
         key
+    }
+
+    /// When a timer fires that is set.
+    #[inline]
+    pub(crate) fn when(&self, key: TimerKey) -> u64 {
+        debug_assert!(self.is_alive(key), "asked after a timer that is not set");
+        self.slots[key.slot as usize].when
     }
 
     /// Takes a timer back, if it has not fired.
@@ -214,6 +224,7 @@ mod tests {
                     2 if !keys.is_empty() => {
                         let (when, id, key) = keys.swap_remove(random.random_range(0..keys.len()));
                         let expected = model.remove(&(when, id)).map(|()| id);
+                        assert!(expected.is_none() || timers.when(key) == when);
                         assert_eq!(timers.cancel(key), expected);
                     }
                     _ => {

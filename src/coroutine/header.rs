@@ -78,8 +78,6 @@ pub(crate) struct Resident {
     pub(crate) deadline: Cell<u64>,
     /// The home's timer for this coroutine, which never fires later than `deadline`.
     pub(crate) timer: Cell<Option<TimerKey>>,
-    /// When that timer fires.
-    pub(crate) timer_at: Cell<u64>,
     /// Neighbours among the residents of its home.
     pub(crate) previous: Cell<*const Header>,
     pub(crate) next: Cell<*const Header>,
@@ -289,7 +287,6 @@ impl Coroutine {
                     class: seed.class,
                     deadline: Cell::new(u64::MAX),
                     timer: Cell::new(None),
-                    timer_at: Cell::new(0),
                     previous: Cell::new(ptr::null()),
                     next: Cell::new(ptr::null()),
                     local: seed.local,
@@ -452,12 +449,6 @@ impl Resident {
     #[inline]
     pub(crate) fn is_migrating(&self) -> bool {
         cfg!(feature = "migrating") && self.migrating
-    }
-
-    /// Notes the timer that is set for it.
-    pub(crate) fn set_timer(&self, key: TimerKey, at: u64) {
-        self.timer.set(Some(key));
-        self.timer_at.set(at);
     }
 
     /// Whether it has ever used a `coroutine_local!`.

@@ -5,10 +5,12 @@
 //! pauses that double, then gives its processor away, then sleeps for a moment, so a holder that
 //! was preempted gets to run, whatever its priority.
 //!
-//! The pauses are long beside a critical section on purpose. While one core waits, the other one
-//! takes the lock many times in a row with the cache line at hand; two cores that took turns would
-//! pay for the transfer of the line each time. The lock is not fair by this, and what it guards
-//! has to be: the queues inside it are in order.
+//! Two cores that took turns would pay for the transfer of the lock's cache line each time, ten times
+//! what a critical section takes. So the lock counts its turns, and who waits looks at them after a
+//! moment: if another core has had several meanwhile, it is in the middle of a streak, and is left
+//! alone for as long as a hundred turns take, in which the line stays with it. Then the one that waited
+//! has its streak. The lock is not fair by this, and what it guards has to be: the queues inside it
+//! are in order.
 
 #![expect(unsafe_code, reason = "a lock hands out what it guards")]
 
@@ -20,6 +22,14 @@ use std::time::Duration;
 const FREE: u32 = 0;
 const HELD: u32 = 1;
 
+/// Pauses before the first look, as the power of two: a few critical sections long.
+const GLANCE: u32 = 1;
+/// More turns than this within a row of pauses are a streak.
+const FEW: u32 = 2;
+/// Pauses in which a streak is left alone, as the power of two: a microsecond or two.
+const STREAK: u32 = 6;
+/// Looks at the end of those pauses: the lock is held half of the time.
+const LOOKS: u32 = 16;
 /// The longest row of pauses is two to the power of this.
 const SPINS: u32 = 7;
 /// Turns given away before it sleeps.
@@ -29,6 +39,8 @@ const NAP: Duration = Duration::from_micros(50);
 /// See the module's description.
 pub(crate) struct ShortLock<T> {
     word: AtomicU32,
+    /// How often it was taken, which who holds it writes.
+    turns: AtomicU32,
     data: UnsafeCell<T>,
 }
 
@@ -39,7 +51,11 @@ unsafe impl<T: Send> Sync for ShortLock<T> {}
 
 impl<T> ShortLock<T> {
     pub(crate) fn new(data: T) -> ShortLock<T> {
-        ShortLock { word: AtomicU32::new(FREE), data: UnsafeCell::new(data) }
+        ShortLock {
+            word: AtomicU32::new(FREE),
+            turns: AtomicU32::new(0),
+            data: UnsafeCell::new(data),
+        }
     }
 
     #[inline]
@@ -47,6 +63,7 @@ impl<T> ShortLock<T> {
         if !self.try_lock() {
             self.lock_contended();
         }
+        self.turns.store(self.turns().wrapping_add(1), Ordering::Relaxed);
         ShortGuard { lock: self }
     }
 
@@ -55,16 +72,36 @@ impl<T> ShortLock<T> {
         self.word.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
+    #[inline]
+    fn turns(&self) -> u32 {
+        self.turns.load(Ordering::Relaxed)
+    }
+
     #[cold]
     fn lock_contended(&self) {
-        let mut turn = 0;
+        let mut turn = GLANCE;
+        let mut seen = self.turns();
         loop {
             wait(turn);
-            if self.word.load(Ordering::Relaxed) == FREE && self.try_lock() {
+            let turns = self.turns();
+            if turn < STREAK && turns.wrapping_sub(seen) > FEW {
+                turn = STREAK;
+                continue;
+            }
+            seen = turns;
+            let looks = if turn == STREAK { LOOKS } else { 1 };
+            if (0..looks).any(|look| self.is_free_at(look) && self.try_lock()) {
                 return;
             }
             turn += 1;
         }
+    }
+
+    fn is_free_at(&self, look: u32) -> bool {
+        if look > 0 {
+            wait(0);
+        }
+        self.word.load(Ordering::Relaxed) == FREE
     }
 }
 

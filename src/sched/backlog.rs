@@ -12,12 +12,16 @@
 //! of newer ones ([`super::machine`] says when). Within the run queue everything is first in, first
 //! out, and residents that are ready never come here.
 
-use crate::protocol::short_lock::ShortLock;
+use crate::protocol::short_lock::{ShortGuard, ShortLock};
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// How many are taken at a time, at most.
 pub(crate) const BATCH: usize = 32;
+
+/// For how many there is room without asking for memory anew at each burst.
+const KEPT: usize = 4096;
 
 /// See the module's description.
 pub(crate) struct Backlog<T> {
@@ -59,7 +63,7 @@ impl<T> Backlog<T> {
         let mut queue = self.queue.lock();
         let stay = queue.len().saturating_sub(BATCH);
         queue.drain(stay..).for_each(&mut take);
-        self.len.store(queue.len(), Ordering::Relaxed);
+        self.taken(queue);
     }
 
     pub(crate) fn take_oldest(&self) -> Option<T> {
@@ -68,7 +72,7 @@ impl<T> Backlog<T> {
         }
         let mut queue = self.queue.lock();
         let oldest = queue.pop_front();
-        self.len.store(queue.len(), Ordering::Relaxed);
+        self.taken(queue);
         oldest
     }
 
@@ -81,8 +85,21 @@ impl<T> Backlog<T> {
         let oldest = queue.pop_front();
         let more = (queue.len() / 2).min(BATCH - 1);
         queue.drain(..more).for_each(&mut take);
-        self.len.store(queue.len(), Ordering::Relaxed);
+        self.taken(queue);
         oldest
+    }
+
+    /// Some were taken. The last one takes the room of a great burst with it: those who started may
+    /// live for long, and it is eight bytes for each of them and more.
+    #[inline]
+    fn taken(&self, mut queue: ShortGuard<'_, VecDeque<T>>) {
+        self.len.store(queue.len(), Ordering::Relaxed);
+        if queue.is_empty() && queue.capacity() > KEPT {
+            let room = mem::take(&mut *queue);
+            // To give it back is a system call.
+            drop(queue);
+            drop(room);
+        }
     }
 
     /// Looks at all of them.
@@ -139,6 +156,23 @@ mod tests {
         assert_eq!((first, one.len()), (Some(0), 0));
         assert!(taken(|take| first = one.steal(take)).is_empty());
         assert_eq!(first, None);
+    }
+
+    #[test]
+    fn the_room_of_a_great_burst_goes_with_its_last() {
+        let room = |backlog: &Backlog<usize>| backlog.queue.lock().capacity();
+        let backlog = of(KEPT + 1);
+        while backlog.len() > 1 {
+            backlog.take_oldest();
+            assert!(room(&backlog) > KEPT);
+        }
+        assert_eq!(backlog.take_oldest(), Some(KEPT));
+        assert_eq!(room(&backlog), 0);
+        let small = of(KEPT / 2);
+        while !small.is_empty() {
+            small.take_newest(|_| ());
+        }
+        assert!(room(&small) >= KEPT / 2);
     }
 
     #[test]

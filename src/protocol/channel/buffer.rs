@@ -13,54 +13,59 @@ pub(super) type Piece<T> = VecDeque<T>;
 
 /// A queue of messages that neither allocates nor frees nor copies messages about while the
 /// channel is locked.
-pub(super) enum Buffer<T> {
-    /// A rendezvous has none, but for what was received and given back.
-    Returned(VecDeque<T>),
-    /// One allocation, made with the channel.
-    Bounded { ring: VecDeque<T>, capacity: usize },
+pub(super) struct Buffer<T> {
+    len: usize,
+    /// 0 for a rendezvous, `usize::MAX` for an unbounded one.
+    capacity: usize,
+    store: Store<T>,
+}
+
+enum Store<T> {
+    /// One allocation, made with the channel. A rendezvous has none, but for what was received and
+    /// given back.
+    Ring(VecDeque<T>),
     /// Pieces of bounded size, so that growing does not move what is there.
-    Unbounded { pieces: VecDeque<Piece<T>>, len: usize, spare: Option<Piece<T>> },
+    Pieces { pieces: VecDeque<Piece<T>>, spare: Option<Piece<T>> },
 }
 
 impl<T> Buffer<T> {
     pub(super) fn bounded(capacity: usize) -> Self {
-        if capacity == 0 {
-            return Buffer::Returned(VecDeque::new());
-        }
-        Buffer::Bounded { ring: VecDeque::with_capacity(capacity), capacity }
+        Buffer { len: 0, capacity, store: Store::Ring(VecDeque::with_capacity(capacity)) }
     }
 
     pub(super) fn unbounded() -> Self {
-        Buffer::Unbounded { pieces: VecDeque::new(), len: 0, spare: None }
+        let store = Store::Pieces { pieces: VecDeque::new(), spare: None };
+        Buffer { len: 0, capacity: usize::MAX, store }
     }
 
     #[inline]
     pub(super) fn is_rendezvous(&self) -> bool {
-        matches!(self, Buffer::Returned(_))
+        self.capacity == 0
     }
 
     #[inline]
     pub(super) fn len(&self) -> usize {
-        match self {
-            Buffer::Returned(ring) | Buffer::Bounded { ring, .. } => ring.len(),
-            Buffer::Unbounded { len, .. } => *len,
-        }
+        self.len
+    }
+
+    /// Whether there is room for one more message beside `promised` others.
+    #[inline]
+    pub(super) fn has_room_beside(&self, promised: usize) -> bool {
+        self.len + promised < self.capacity
     }
 
     /// `None`: without limit.
-    #[inline]
     pub(super) fn capacity(&self) -> Option<usize> {
-        match self {
-            Buffer::Returned(_) => Some(0),
-            Buffer::Bounded { capacity, .. } => Some(*capacity),
-            Buffer::Unbounded { .. } => None,
+        match &self.store {
+            Store::Ring(_) => Some(self.capacity),
+            Store::Pieces { .. } => None,
         }
     }
 
     /// The capacity of the piece that has to be made before the next [`Buffer::push`], if one has.
     #[inline]
     pub(super) fn wants_piece(&self) -> Option<usize> {
-        let Buffer::Unbounded { pieces, spare, .. } = self else { return None };
+        let Store::Pieces { pieces, spare } = &self.store else { return None };
         let full = pieces.back().is_none_or(|last| last.len() == last.capacity());
         if !full || spare.is_some() {
             return None;
@@ -71,8 +76,8 @@ impl<T> Buffer<T> {
 
     /// Takes a piece, or gives it back if another one has come meanwhile.
     pub(super) fn give_piece(&mut self, piece: Piece<T>) -> Option<Piece<T>> {
-        match self {
-            Buffer::Unbounded { spare: spare @ None, .. } => {
+        match &mut self.store {
+            Store::Pieces { spare: spare @ None, .. } => {
                 *spare = Some(piece);
                 None
             }
@@ -83,10 +88,10 @@ impl<T> Buffer<T> {
     /// Adds a message; the caller has seen that there is room, and that no piece is wanted.
     #[inline]
     pub(super) fn push(&mut self, message: T) {
-        match self {
-            Buffer::Returned(ring) | Buffer::Bounded { ring, .. } => ring.push_back(message),
-            Buffer::Unbounded { pieces, len, spare } => {
-                *len += 1;
+        self.len += 1;
+        match &mut self.store {
+            Store::Ring(ring) => ring.push_back(message),
+            Store::Pieces { pieces, spare } => {
                 match pieces.back_mut().filter(|last| last.len() < last.capacity()) {
                     Some(last) => last.push_back(message),
                     None => {
@@ -99,40 +104,48 @@ impl<T> Buffer<T> {
         }
     }
 
+    /// Takes the oldest message, unless that leaves a piece over.
+    #[inline]
+    pub(super) fn pop_plainly(&mut self) -> Option<T> {
+        let queue = match &mut self.store {
+            Store::Ring(ring) => ring,
+            Store::Pieces { pieces, .. } => {
+                let only = pieces.len() == 1;
+                pieces.front_mut().filter(|first| only || first.len() > 1)?
+            }
+        };
+        let message = queue.pop_front()?;
+        self.len -= 1;
+        Some(message)
+    }
+
     /// Takes the oldest message, and a piece that is not wanted any more, to be freed without the
     /// lock.
     #[inline]
     pub(super) fn pop(&mut self) -> Option<(T, Option<Piece<T>>)> {
-        match self {
-            Buffer::Returned(ring) | Buffer::Bounded { ring, .. } => {
-                ring.pop_front().map(|message| (message, None))
-            }
-            Buffer::Unbounded { pieces, len, spare } => {
-                let first = pieces.front_mut()?;
-                let message = first.pop_front()?;
-                *len -= 1;
-                if !first.is_empty() || pieces.len() == 1 {
-                    return Some((message, None));
-                }
-                let empty = pieces.pop_front();
-                if spare.is_none() {
-                    *spare = empty;
-                    return Some((message, None));
-                }
-                Some((message, empty))
-            }
+        if let Some(message) = self.pop_plainly() {
+            return Some((message, None));
         }
+        let Store::Pieces { pieces, spare } = &mut self.store else { return None };
+        let message = pieces.front_mut()?.pop_front()?;
+        self.len -= 1;
+        let empty = pieces.pop_front();
+        if spare.is_none() {
+            *spare = empty;
+            return Some((message, None));
+        }
+        Some((message, empty))
     }
 
     /// Takes everything, to be dropped without the lock.
     pub(super) fn take(&mut self) -> Buffer<T> {
-        match self {
-            Buffer::Returned(ring) => Buffer::Returned(mem::take(ring)),
-            Buffer::Bounded { ring, capacity } => {
-                Buffer::Bounded { ring: mem::take(ring), capacity: *capacity }
+        let store = match &mut self.store {
+            Store::Ring(ring) => Store::Ring(mem::take(ring)),
+            Store::Pieces { pieces, spare } => {
+                Store::Pieces { pieces: mem::take(pieces), spare: spare.take() }
             }
-            Buffer::Unbounded { .. } => mem::replace(self, Buffer::unbounded()),
-        }
+        };
+        Buffer { len: mem::take(&mut self.len), capacity: self.capacity, store }
     }
 }
 
@@ -170,7 +183,7 @@ mod tests {
     }
 
     fn addresses(buffer: &Buffer<u32>) -> Vec<*const u32> {
-        let Buffer::Unbounded { pieces, .. } = buffer else { unreachable!("it is unbounded") };
+        let Store::Pieces { pieces, .. } = &buffer.store else { unreachable!("it is unbounded") };
         pieces.iter().map(|piece| piece.as_slices().0.as_ptr()).collect()
     }
 
@@ -202,14 +215,14 @@ mod tests {
     fn one_message_at_a_time_needs_one_piece() {
         let mut buffer = Buffer::unbounded();
         push(&mut buffer, 0);
-        let Buffer::Unbounded { pieces, .. } = &buffer else { unreachable!("it is unbounded") };
+        let Store::Pieces { pieces, .. } = &buffer.store else { unreachable!("it is unbounded") };
         let allocation = pieces[0].as_slices().0.as_ptr();
         for value in 1..1000 {
             assert_eq!(buffer.pop().unwrap().0, value - 1);
             assert!(buffer.wants_piece().is_none());
             push(&mut buffer, value);
         }
-        let Buffer::Unbounded { pieces, .. } = &buffer else { unreachable!("it is unbounded") };
+        let Store::Pieces { pieces, .. } = &buffer.store else { unreachable!("it is unbounded") };
         let slices = pieces[0].as_slices();
         assert_eq!(pieces.len(), 1);
         let offset = slices.0.as_ptr().addr() - allocation.addr();

@@ -56,17 +56,27 @@ impl<T, H: Host> Channel<T, H> {
 
     #[inline]
     pub(super) fn try_send_buffered(&self, message: T) -> Result<(), SendStop<T>> {
-        let mut state = self.lock_to_put();
+        let state = self.lock_to_put();
         if state.receivers_gone {
             return Err(SendStop::Disconnected(message));
         }
         if !state.has_room() {
             return Err(SendStop::Timeout(message));
         }
+        self.put(state, message);
+        Ok(())
+    }
+
+    /// Adds a message, for which there is room, unlocks, and wakes who wants it.
+    #[inline]
+    fn put(&self, mut state: Guard<'_, State<T, H>>, message: T) {
+        if state.can_put_quietly() {
+            state.buffer.push(message);
+            return;
+        }
         let wake = state.put(message);
         drop(state);
         self.wake(wake, Side::Receivers);
-        Ok(())
     }
 
     #[inline]
@@ -76,17 +86,31 @@ impl<T, H: Host> Channel<T, H> {
         message: T,
         deadline: Option<Instant>,
     ) -> Result<(), SendStop<T>> {
+        let mut state = self.lock_to_put();
+        if !state.receivers_gone && state.has_room() && state.can_put_quietly() {
+            state.buffer.push(message);
+            return Ok(());
+        }
+        self.send_patiently(host, state, message, deadline)
+    }
+
+    /// The rest of [`Channel::send_buffered`]: somebody waits, or has to.
+    #[inline(never)]
+    fn send_patiently<'a>(
+        &'a self,
+        host: &H,
+        mut state: Guard<'a, State<T, H>>,
+        message: T,
+        deadline: Option<Instant>,
+    ) -> Result<(), SendStop<T>> {
         let mut woken = false;
         loop {
-            let mut state = self.lock_to_put();
             if state.receivers_gone {
                 drop(state);
                 return Err(SendStop::Disconnected(message));
             }
             if state.has_room() {
-                let wake = state.put(message);
-                drop(state);
-                self.wake(wake, Side::Receivers);
+                self.put(state, message);
                 return Ok(());
             }
             match self.wait(host, state, Side::Senders, deadline, woken) {
@@ -95,12 +119,16 @@ impl<T, H: Host> Channel<T, H> {
                 Ended::TimedOut => return Err(SendStop::Timeout(message)),
                 Ended::Cancelled => return Err(SendStop::Cancelled(message)),
             }
+            state = self.lock_to_put();
         }
     }
 
     #[inline]
     pub(super) fn try_receive_buffered(&self) -> Result<T, ReceiveStop> {
         let mut state = self.lock();
+        if let Some(message) = state.take_quietly() {
+            return Ok(message);
+        }
         let Some((message, wake)) = state.take() else {
             return Err(match state.senders_gone {
                 true => ReceiveStop::Disconnected,
@@ -118,9 +146,23 @@ impl<T, H: Host> Channel<T, H> {
         host: &H,
         deadline: Option<Instant>,
     ) -> Result<T, ReceiveStop> {
+        let mut state = self.lock();
+        match state.take_quietly() {
+            Some(message) => Ok(message),
+            None => self.receive_patiently(host, state, deadline),
+        }
+    }
+
+    /// The rest of [`Channel::receive_buffered`]: somebody waits, or has to.
+    #[inline(never)]
+    fn receive_patiently<'a>(
+        &'a self,
+        host: &H,
+        mut state: Guard<'a, State<T, H>>,
+        deadline: Option<Instant>,
+    ) -> Result<T, ReceiveStop> {
         let mut woken = false;
         loop {
-            let mut state = self.lock();
             if let Some((message, wake)) = state.take() {
                 drop(state);
                 self.wake(wake, Side::Senders);
@@ -135,6 +177,7 @@ impl<T, H: Host> Channel<T, H> {
                 Ended::TimedOut => return Err(ReceiveStop::Timeout),
                 Ended::Cancelled => return Err(ReceiveStop::Cancelled),
             }
+            state = self.lock();
         }
     }
 

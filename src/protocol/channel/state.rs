@@ -156,8 +156,23 @@ impl<T, H: Host> State<T, H> {
 
     #[inline]
     pub(super) fn has_room(&self) -> bool {
-        let taken = self.buffer.len() + self.promised_room;
-        self.buffer.capacity().is_none_or(|capacity| taken < capacity)
+        self.buffer.has_room_beside(self.promised_room)
+    }
+
+    /// Whether a message that is added is nobody's business: most are, and cost little then.
+    #[inline]
+    pub(super) fn can_put_quietly(&self) -> bool {
+        self.receivers.is_empty() && self.receive_watchers.is_empty()
+    }
+
+    /// Takes a message, if that is nobody else's business.
+    #[inline]
+    pub(super) fn take_quietly(&mut self) -> Option<T> {
+        let waiting = [&self.senders, &self.send_watchers, &self.receivers];
+        if waiting.into_iter().all(Queue::is_empty) && self.has_message() {
+            return self.buffer.pop_plainly();
+        }
+        None
     }
 
     /// Adds a message, for which there is room.

@@ -152,12 +152,12 @@ impl Machine {
         resident.deadline.set(deadline);
         let mut timers = self.timers.borrow_mut();
         if let Some(key) = resident.timer.get() {
-            if resident.timer_at.get() <= deadline {
+            if timers.when(key) <= deadline {
                 return;
             }
             timers.cancel(key);
         }
-        resident.set_timer(timers.insert(deadline, header), deadline);
+        resident.timer.set(Some(timers.insert(deadline, header)));
         bump(&self.processor.counters.timers_set);
         self.processor.counters.timers.store(timers.len(), Ordering::Relaxed);
     }
@@ -179,7 +179,7 @@ impl Machine {
             let deadline = resident.deadline.get();
             if deadline > now {
                 if deadline != u64::MAX {
-                    resident.set_timer(timers.insert(deadline, header), deadline);
+                    resident.timer.set(Some(timers.insert(deadline, header)));
                     bump(&self.processor.counters.timers_set);
                 }
             } else if shared_part.park.claim_current() {
