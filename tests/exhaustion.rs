@@ -174,6 +174,19 @@ fn the_short_forms_panic_where_the_builder_returns_an_error() {
             pirn::thread::Builder::new().spawn_scoped(scope, || ()).map(drop).unwrap_err()
         });
         assert!(refused.to_string().contains("RLIMIT_AS"), "{refused}");
+        // Nor if what was to be run panics when it is dropped.
+        struct Dropped;
+        impl Drop for Dropped {
+            fn drop(&mut self) {
+                panic!("dropped");
+            }
+        }
+        let dropped = Dropped;
+        let scope = std::panic::AssertUnwindSafe(|| {
+            pirn::thread::scope(|scope| drop(scope.spawn(move || drop(dropped))));
+        });
+        let panic = std::panic::catch_unwind(scope).unwrap_err();
+        assert_eq!(panic.downcast_ref::<&str>(), Some(&"dropped"));
         let refused = pirn::thread::Builder::new().spawn_local(|| ()).map(drop).unwrap_err();
         assert!(refused.to_string().contains("RLIMIT_AS"), "{refused}");
         for coroutine in parked {

@@ -4,6 +4,7 @@
 use pirn::sync::{Condvar, Mutex, RwLock, RwLockWriteGuard, mpsc};
 use pirn::{Builder, HeldGuard, thread};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 type Reports = Arc<std::sync::Mutex<Vec<HeldGuard>>>;
 
@@ -96,4 +97,24 @@ fn a_report_may_lock_for_itself() {
     let seen = SEEN.lock().unwrap();
     assert_eq!(seen.len(), 1);
     assert!(seen[0].starts_with("channel receive"), "{seen:?}");
+}
+
+/// What a scope has lent out lasts until it is given back, whatever the report does.
+#[test]
+fn a_report_that_panics_ends_no_wait() {
+    let report = |held: &HeldGuard| panic!("told of {}", held.waits_for);
+    let runtime = Builder::new().workers(1).on_held_guard(report).build().unwrap();
+    let (lent, seen) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    runtime.run(|| {
+        let mutex = Mutex::new(());
+        let _guard = mutex.lock().unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                nap();
+                lent.fetch_add(1, Ordering::Relaxed);
+            });
+        });
+        seen.store(lent.load(Ordering::Relaxed), Ordering::Relaxed);
+    });
+    assert_eq!(seen.into_inner(), 1);
 }

@@ -10,6 +10,7 @@ use crate::protocol::status::Completion;
 use crate::sched;
 use std::any::Any;
 use std::fmt;
+use std::io::{self, Write};
 use std::panic::{self, AssertUnwindSafe};
 use std::ptr::NonNull;
 
@@ -119,9 +120,15 @@ pub(crate) fn abort_on_unwind(f: impl FnOnce()) {
 /// Runs destructors that no panic may leave, and no cancellation.
 fn abort_unless(message: &str, f: impl FnOnce()) {
     if panic::catch_unwind(AssertUnwindSafe(|| park::shielded(f))).is_err() {
-        eprintln!("fatal runtime error: {message}, aborting");
-        std::process::abort();
+        die(message);
     }
+}
+
+/// Ends the process, saying why if that can be said: not by a macro that would panic.
+#[cold]
+pub(crate) fn die(message: &str) -> ! {
+    let _unheard = writeln!(io::stderr(), "fatal runtime error: {message}, aborting");
+    std::process::abort()
 }
 
 /// Calls `f` with what the running coroutine keeps for itself; `None` if no coroutine runs. `f`
@@ -196,13 +203,13 @@ pub(crate) fn describe(owner: *const (), out: &mut dyn fmt::Write) {
 pub(crate) unsafe fn entry(header: NonNull<Header>, suspender: Suspender) {
     // SAFETY: the caller's promise.
     unsafe {
-        let header = header.as_ref();
-        header.resident().suspender.set(Some(suspender));
-        header.resident().spans.begin();
-        header.run_body();
+        let resident = header.as_ref().resident();
+        resident.suspender.set(Some(suspender));
+        resident.spans.begin();
+        Header::run_body(header);
         // A destructor may have entered more after the end of the others.
-        if header.resident().spans.are_used() {
-            header.resident().spans.end();
+        if resident.spans.are_used() {
+            resident.spans.end();
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::coroutine::switch::{Suspender, Switch};
 use crate::park::HeldGuards;
 use crate::park::{Outcome, ScopeFrame, Ticket, WaitReason};
 use crate::protocol::inbox::Linked;
+use crate::protocol::lineage::Lineage;
 use crate::protocol::park_word::ParkWord;
 use crate::protocol::status::Status;
 use crate::protocol::token::Token;
@@ -138,47 +139,6 @@ impl Shape {
         class: offset_of!(Header, resident.class) as u32,
         next: offset_of!(Header, resident.next) as u32,
     };
-}
-
-/// Two things of few bits each, so that neither makes the header longer.
-///
-/// - A migrating coroutine has left its stack, and its wait is being *published* out of its frame.
-///   It may be claimed and queued meanwhile; whoever is to resume it waits until this is over.
-/// - Its spawner, as the difference of the two numbers. A parent's is the smaller one; of one that
-///   has spawned across two billion others nothing is known.
-pub(crate) struct Lineage(AtomicU32);
-
-impl Lineage {
-    const PUBLISHING: u32 = 1;
-
-    #[inline]
-    fn new(id: u64, parent: u64) -> Lineage {
-        let distance = if parent == 0 { 0 } else { id.wrapping_sub(parent) };
-        let fits = distance <= u64::from(u32::MAX >> 1);
-        Lineage(AtomicU32::new(if fits { (distance as u32) << 1 } else { 0 }))
-    }
-
-    /// The number of the coroutine that has spawned the one of this number, if it is known.
-    fn parent_of(&self, id: u64) -> Option<u64> {
-        let distance = u64::from(self.0.load(Ordering::Relaxed) >> 1);
-        (distance != 0).then(|| id - distance)
-    }
-
-    /// Called by the machine that the coroutine has left: nobody else writes.
-    pub(crate) fn begin_publication(&self) {
-        let word = self.0.load(Ordering::Relaxed);
-        self.0.store(word | Lineage::PUBLISHING, Ordering::Relaxed);
-    }
-
-    /// What was done to the frame is behind whoever sees this.
-    pub(crate) fn end_publication(&self) {
-        let word = self.0.load(Ordering::Relaxed);
-        self.0.store(word & !Lineage::PUBLISHING, Ordering::Release);
-    }
-
-    pub(crate) fn is_publishing(&self) -> bool {
-        self.0.load(Ordering::Acquire) & Lineage::PUBLISHING != 0
-    }
 }
 
 pub(crate) struct Vtable {
@@ -473,14 +433,15 @@ impl Header {
         self.home.store(home.cast_mut(), Ordering::Relaxed);
     }
 
-    /// Runs the body on the current stack.
+    /// Runs the body on the current stack. By the pointer to the whole allocation, since the body is
+    /// behind the header.
     ///
     /// # Safety
     ///
     /// Called once, on the coroutine's own stack, with the scheduler's reference held.
-    pub(crate) unsafe fn run_body(&self) {
+    pub(crate) unsafe fn run_body(header: NonNull<Header>) {
         // SAFETY: the caller's promise.
-        unsafe { (self.vtable.run)(NonNull::from(self)) };
+        unsafe { (header.as_ref().vtable.run)(header) };
     }
 }
 

@@ -5,6 +5,7 @@
 use crate::coroutine::{Cancelled, Coroutine};
 use crate::park::{self, Cancel, Outcome, Ticket, WaitReason};
 use crate::sched;
+use std::mem;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -32,6 +33,24 @@ pub(crate) struct ScopeCount {
     children: Mutex<Children>,
 }
 
+/// Takes a count back when it is dropped: the spawn has failed, or what was to be run has panicked when
+/// it was dropped for that.
+#[must_use = "the scope waits for it"]
+pub(crate) struct Counted<'a>(&'a ScopeCount);
+
+impl Counted<'_> {
+    /// The coroutine is there, and counts itself out at its end.
+    pub(crate) fn hand_over(self) {
+        mem::forget(self);
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.one_finished(None);
+    }
+}
+
 /// How many coroutines a scope keeps at least before it looks for those that have ended.
 const FEW: usize = 64;
 
@@ -46,11 +65,13 @@ struct Children {
 }
 
 impl ScopeCount {
-    pub(crate) fn one_more(&self) {
+    /// Counts one that is about to be spawned.
+    pub(crate) fn one_more(&self) -> Counted<'_> {
         if self.running.fetch_add(1, Ordering::Relaxed) > usize::MAX / 2 {
             self.running.fetch_sub(1, Ordering::Relaxed);
             panic!("too many running threads in thread scope");
         }
+        Counted(self)
     }
 
     /// A coroutine has ended: nothing of it refers to what the scope lent out.
@@ -86,7 +107,7 @@ impl ScopeCount {
     pub(crate) fn cancel(&self) {
         let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
         children.cancelled = true;
-        let list = std::mem::take(&mut children.list);
+        let list = mem::take(&mut children.list);
         drop(children);
         sched::cancel_all(&list);
     }
@@ -129,6 +150,6 @@ impl ScopeCount {
         self.owner.lock().unwrap_or_else(PoisonError::into_inner).take();
         // The coroutines refer to this, too: that ring would keep all of them for ever.
         let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(std::mem::take(&mut children.list));
+        drop(mem::take(&mut children.list));
     }
 }

@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "reads the running coroutine's header")]
 
-use crate::coroutine::Header;
+use crate::coroutine::{Header, contained};
 use crate::park::WaitReason;
 use crate::park::held::HeldGuard;
 use crate::sched;
@@ -61,16 +61,19 @@ pub(super) fn check(header: &Header, reason: WaitReason) {
     };
     let Some(shared) = sched::current_shared() else { return };
     let Some(report) = &shared.config.on_held_guard else { return };
-    // The report may use locks of its own.
-    held.guards.set(0);
-    report(&HeldGuard {
+    let told = HeldGuard {
         coroutine: header.id,
         name: header.name().map(str::to_owned),
         spawned_at: header.spawned_at,
         guards,
         locked_at,
         waits_for: reason.to_string(),
-    });
+    };
+    // The report may use locks of its own.
+    held.guards.set(0);
+    // A panic of its own must not come out of the wait: others may have been lent what it is there to
+    // keep, as by a scope.
+    contained(|| report(&told));
     held.guards.set(guards);
     held.latest.set(Some(locked_at));
 }

@@ -9,6 +9,8 @@
 //! | [`park_word`] | one wait, decided once | the parked one; any waker, timer or canceller |
 //! | [`status`] | completion, joining and lifetime of a coroutine | its home; its handles |
 //! | [`inbox`] | wakes that cross from one home to another | many wakers; one machine |
+//! | [`pins`] | wakers that still touch a home which may go | many wakers; one machine |
+//! | [`lineage`] | a migrating coroutine against the rest of its publication | the machine that it left; the one that takes it |
 //! | [`sleep`] | a machine's sleep against a wake that was pushed to it | its machine; wakers |
 //! | [`idle`] | who is looking for work, who sleeps, whom to wake | all machines; submitters |
 //! | [`doorbell`] | how a plain thread sleeps until it is called | a thread; whoever calls it |
@@ -34,8 +36,10 @@ pub(crate) mod channel;
 pub(crate) mod doorbell;
 pub(crate) mod idle;
 pub(crate) mod inbox;
+pub(crate) mod lineage;
 pub(crate) mod park_word;
 pub(crate) mod pending;
+pub(crate) mod pins;
 pub(crate) mod raw_barrier;
 pub(crate) mod raw_condvar;
 pub(crate) mod raw_gate;

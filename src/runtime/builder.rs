@@ -136,9 +136,10 @@ impl Builder {
     /// `pirn::sync`, other than for a lock or a condition variable. That is allowed, but whoever
     /// wants the lock then waits as well. A release build does not check.
     ///
-    /// `report` runs in the coroutine and must not wait itself. A guard of *std's* that is held
-    /// across a wait is worse, and cannot be seen from outside: when another coroutine of that
-    /// worker wants the lock, the worker stands still, and [`on_stall`](Builder::on_stall) is told.
+    /// `report` runs in the coroutine and must not wait itself; a panic of its own ends there. A
+    /// guard of *std's* that is held across a wait is worse, and cannot be seen from outside: when
+    /// another coroutine of that worker wants the lock, the worker stands still, and
+    /// [`on_stall`](Builder::on_stall) is told.
     pub fn on_held_guard(mut self, report: impl Fn(&HeldGuard) + Send + Sync + 'static) -> Builder {
         self.on_held_guard = Some(Box::new(report));
         self

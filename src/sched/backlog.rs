@@ -49,8 +49,9 @@ impl<T> Backlog<T> {
     pub(crate) fn push(&self, item: T) {
         let mut queue = self.queue.lock();
         queue.push_back(item);
-        // What it counts is behind the lock. That a machine which is about to sleep sees it, or is seen
-        // by whoever submits, is the fences' of `protocol::idle`, as for a deque's length.
+        // What it counts is behind the lock. Its owner puts nothing here but what it is going to run
+        // itself, and looks for sleepers without a fence: a machine that is just about to sleep may
+        // miss this, and be missed. Then the watch finds a taker, as for a deque.
         self.len.store(queue.len(), Ordering::Relaxed);
     }
 

@@ -36,7 +36,6 @@ use processor::bump;
 use std::io;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Runs `f` with the machine that this thread is.
@@ -139,7 +138,7 @@ unsafe fn send_home(coroutine: Coroutine, home: *const Processor, machine: Optio
     // SAFETY: a processor outlives its residents, of which this is one until it has been pushed;
     // after that, the pin keeps the machine from leaving.
     let home = unsafe { &*home };
-    home.pins.fetch_add(1, Ordering::Relaxed);
+    home.pins.pin();
     home.inbox.push(coroutine);
     if home.sleep.wake() {
         home.driver.interrupt();
@@ -147,7 +146,7 @@ unsafe fn send_home(coroutine: Coroutine, home: *const Processor, machine: Optio
             bump(&machine.processor.counters.wakes_signalled);
         }
     }
-    home.pins.fetch_sub(1, Ordering::Release);
+    home.pins.unpin();
 }
 
 /// What the home of a parked coroutine is doing. Saying that it is idle picks it for a wake.

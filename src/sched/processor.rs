@@ -4,6 +4,7 @@
 
 use crate::coroutine::{Coroutine, Header};
 use crate::protocol::inbox::Inbox;
+use crate::protocol::pins::Pins;
 use crate::protocol::sleep::Sleep;
 use crate::sched::backlog::Backlog;
 use crate::sched::counters::Counters;
@@ -47,7 +48,7 @@ pub(crate) struct Processor {
     pub(crate) backlog: CachePadded<Backlog<Coroutine>>,
     pub(crate) sleep: CachePadded<Sleep>,
     /// Wakers that have pushed to the inbox and may still touch this processor.
-    pub(crate) pins: CachePadded<AtomicUsize>,
+    pub(crate) pins: CachePadded<Pins>,
     pub(crate) watch: CachePadded<Watch>,
     pub(crate) counters: CachePadded<Counters>,
     /// Its machine has nothing to run, and nobody has picked it for a wake since.
@@ -151,7 +152,7 @@ impl Processor {
             stealer: runq.stealer(),
             backlog: CachePadded::new(Backlog::new()),
             sleep: CachePadded::new(Sleep::new()),
-            pins: CachePadded::default(),
+            pins: CachePadded::new(Pins::new()),
             watch: CachePadded::new(Watch {
                 schedules: AtomicU64::new(0),
                 // Until its thread runs, a machine is not stuck.

@@ -5,6 +5,9 @@ use crate::sched::{Config, Driver, Residence, Shared, Survey, Visit};
 use crate::stack::{Class, StackOptions, Stacks};
 use crate::thread::{Builder, Thread, current, park, sleep, yield_now};
 use crate::util::rng::Rng;
+use std::io::Read;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Duration;
@@ -326,5 +329,40 @@ fn residents_may_end_during_a_walk() {
         seen.sort_unstable();
         seen.dedup();
         assert_eq!(seen.len(), count, "each is seen once");
+    }
+}
+
+/// Not even if nobody hears why.
+#[test]
+fn a_machine_that_panics_ends_the_process() {
+    const CHILD: &str = "PIRN_TEST_MACHINE_PANICS";
+    if std::env::var_os(CHILD).is_some() {
+        let scheduler = Scheduler::new();
+        let panics: Event = Box::new(|| panic!("on a machine's own stack"));
+        scheduler.world.change(|state| state.events.push(panics));
+        loop {
+            std::thread::park();
+        }
+    }
+    for heard in [true, false] {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "sched::tests::a_machine_that_panics_ends_the_process",
+                "--nocapture",
+            ])
+            .env(CHILD, "1")
+            .stdout(Stdio::null())
+            .stderr(writer)
+            .spawn()
+            .unwrap();
+        let mut said = String::new();
+        if heard {
+            reader.read_to_string(&mut said).unwrap();
+            assert!(said.contains("fatal runtime error: a worker"), "{said}");
+        }
+        drop(reader);
+        assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGABRT), "{said}");
     }
 }

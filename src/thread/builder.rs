@@ -127,26 +127,19 @@ impl Builder {
     {
         let mut spawn = self.into_spawn(Location::caller())?;
         let count = scope.count();
-        count.one_more();
+        let counted = count.one_more();
         spawn.scope = Some(count.clone());
         // Closure and result are `Send`, and the scope waits until the coroutine, which it counts,
         // has dropped what it borrows.
         let mut f = Some(f);
-        let spawned = runtime::with_current_or_default(|runtime| {
+        let coroutine = runtime::with_current_or_default(|runtime| {
             let f = f.take().expect("called once");
             // SAFETY: as said above.
             unsafe { sched::spawn(runtime, spawn, f) }
-        });
-        match spawned {
-            Ok(coroutine) => {
-                count.add(&coroutine);
-                Ok(ScopedJoinHandle::new(JoinInner::new(coroutine)))
-            }
-            Err(error) => {
-                count.one_finished(None);
-                Err(error)
-            }
-        }
+        })?;
+        counted.hand_over();
+        count.add(&coroutine);
+        Ok(ScopedJoinHandle::new(JoinInner::new(coroutine)))
     }
 
     /// Spawns a coroutine that starts and stays on the calling worker; see

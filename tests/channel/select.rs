@@ -7,7 +7,7 @@ use pirn::channel::{
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 #[test]
@@ -489,5 +489,51 @@ fn a_thousand_cases() {
             assert_eq!(chosen.recv(&channels[n].1), Ok(n as u32));
         }
         peer.join().unwrap();
+    });
+}
+
+/// A message goes to and fro between two channels, and to the one before it leaves the other: who does
+/// not wait finds it in one of them.
+#[test]
+fn who_does_not_wait_looks_at_one_moment() {
+    const TURNS: usize = 6_000;
+    everywhere(|place| {
+        let ((s1, r1), (s2, r2)) = (bounded(2), unbounded());
+        // To have to look at these in between takes longer.
+        let quiet: Vec<_> = (0..14).map(|_| bounded::<()>(1)).collect();
+        let moves = Arc::new(AtomicBool::new(true));
+        s1.send(()).unwrap();
+        let mover = {
+            let (s1, r1, s2, r2) = (s1.clone(), r1.clone(), s2.clone(), r2.clone());
+            let moves = moves.clone();
+            place.go(move || {
+                for _ in 0..TURNS {
+                    s2.send(()).unwrap();
+                    r1.recv().unwrap();
+                    s1.send(()).unwrap();
+                    r2.recv().unwrap();
+                }
+                moves.store(false, Ordering::Relaxed);
+            })
+        };
+        while moves.load(Ordering::Relaxed) {
+            let mut select = Select::new_biased();
+            select.recv(&r2);
+            for (_, r) in &quiet {
+                select.recv(r);
+            }
+            let first = select.recv(&r1);
+            select.try_ready().expect("there is always one");
+            let chosen = select.try_select().expect("there is always one");
+            // It stays where it was.
+            if chosen.index() == first {
+                chosen.recv(&r1).unwrap();
+                s1.send(()).unwrap();
+            } else {
+                chosen.recv(&r2).unwrap();
+                s2.send(()).unwrap();
+            }
+        }
+        mover.join();
     });
 }

@@ -258,6 +258,18 @@ impl<T, H: Host> Case<H> for SenderHalf<T, H> {
         self.channel.lock().is_ready(Side::Senders)
     }
 
+    fn channel(&self) -> usize {
+        self.channel.address()
+    }
+
+    fn sends(&self) -> bool {
+        true
+    }
+
+    fn must_wait_while(&self, both_sides: bool, then: &mut dyn FnMut() -> bool) -> bool {
+        self.channel.must_wait_while(Side::Senders, both_sides, then)
+    }
+
     unsafe fn watch(&self, registration: &mut Registration<H>, queued: Queued<H>) -> bool {
         // SAFETY: the caller's promise.
         unsafe { self.channel.watch(Side::Senders, registration, queued) }
@@ -350,6 +362,14 @@ impl<T, H: Host> Case<H> for ReceiverHalf<T, H> {
 
     fn is_ready(&self) -> bool {
         self.channel.lock().is_ready(Side::Receivers)
+    }
+
+    fn channel(&self) -> usize {
+        self.channel.address()
+    }
+
+    fn must_wait_while(&self, both_sides: bool, then: &mut dyn FnMut() -> bool) -> bool {
+        self.channel.must_wait_while(Side::Receivers, both_sides, then)
     }
 
     unsafe fn watch(&self, registration: &mut Registration<H>, queued: Queued<H>) -> bool {

@@ -291,6 +291,34 @@ fn a_selects_deadline_against_a_sender() {
     }
 }
 
+/// A message comes to one channel before the one of the other leaves: who looks and does not wait finds
+/// one of them.
+#[test]
+fn a_select_that_does_not_wait_looks_at_one_moment() {
+    let [_, buffered @ ..] = kinds();
+    for new in buffered {
+        check(4, move || {
+            let ((s1, r1), (s2, r2)) = (new(), new());
+            let host = Thread::new();
+            s1.send(&host, 1, None).unwrap();
+            let theirs = r1.clone();
+            let mover = loom::thread::spawn(move || {
+                let host = Thread::new();
+                s2.send(&host, 2, None).unwrap();
+                drop(theirs.try_receive(&host));
+                s2
+            });
+            let found = select(&host, &[One(&r2), One(&r1)], Limit::Now);
+            let received = match found.expect("there is always one") {
+                (0, token) => r2.complete(&host, token),
+                (_, token) => r1.complete(&host, token),
+            };
+            assert!(received.is_ok());
+            drop(mover.join().unwrap());
+        });
+    }
+}
+
 /// Two selects that face each other over two rendezvous find each other, and no third.
 #[test]
 fn two_selects_that_face_each_other() {

@@ -4,6 +4,11 @@
 //! wait. The wait is claimed once, so one case is chosen, and the claimant says which. A case that
 //! could be done by the time it is registered takes the wait back, and all are tried again.
 //!
+//! A select that must not wait has to look at all cases at one moment: a message may come to the first
+//! channel after it was looked at, before another one leaves the second, and who looks at one after
+//! the other finds nothing although there was something all the time. So if it has found nothing, it
+//! looks once more with all channels locked, in the order of their addresses, as Go does.
+//!
 //! What is chosen is held in a [`Token`] until it is completed, since the user makes the message
 //! and names its type only then: a promise that the buffer keeps, or the claim on the other side,
 //! which stays suspended. A token that is given up hands back what it holds.
@@ -15,11 +20,15 @@ use super::{Channel, Ended, Host, Offer, Patience, Side, Waiter, WaiterNode};
 use crate::primitive::sync::atomic::{AtomicUsize, Ordering};
 use crate::util::wait_list::{Node, WaitList};
 use std::cell::Cell;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::time::Instant;
 
 /// Cases whose registrations fit into the waiting frame.
 const INLINE: usize = 4;
+
+/// So many cases are looked at with all of their channels locked. For more, each of whom takes a
+/// frame of the caller's stack, a second look has to do.
+const MOST_LOCKED: usize = 16;
 
 /// How long a select may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +150,22 @@ pub(crate) trait Case<H: Host> {
     /// Whether the operation need not wait.
     fn is_ready(&self) -> bool;
 
+    /// What names the channel that [`Case::must_wait_while`] locks; 0 if it locks none.
+    fn channel(&self) -> usize {
+        0
+    }
+
+    /// Whether it sends.
+    fn sends(&self) -> bool {
+        false
+    }
+
+    /// Whether the operation has to wait, and at the same moment so says `then`, which is called with
+    /// the channel locked. With `both_sides`, whether neither a send nor a receive is possible there.
+    fn must_wait_while(&self, _both_sides: bool, then: &mut dyn FnMut() -> bool) -> bool {
+        !self.is_ready() && then()
+    }
+
     /// As [`Case::register`], to be told without taking part.
     ///
     /// # Safety
@@ -197,6 +222,26 @@ impl<T, H: Host> Channel<T, H> {
         // SAFETY: the caller's promise.
         unsafe { join(&mut state.watchers(side).list, &mut registration.node, waiter) };
         true
+    }
+
+    /// See [`Case::must_wait_while`].
+    pub(super) fn must_wait_while(
+        &self,
+        side: Side,
+        both_sides: bool,
+        then: &mut dyn FnMut() -> bool,
+    ) -> bool {
+        let state = self.lock();
+        let ready = match both_sides {
+            true => state.is_ready(Side::Senders) || state.is_ready(Side::Receivers),
+            false => state.is_ready(side),
+        };
+        !ready && then()
+    }
+
+    /// The address that orders the locks of channels.
+    pub(super) fn address(&self) -> usize {
+        ptr::from_ref(self).addr()
     }
 
     pub(super) fn unwatch(&self, side: Side, registration: &mut Registration<H>) {
@@ -267,7 +312,8 @@ pub(crate) fn choose<H: Host>(
             return Ok(Some(found));
         }
         let limit_at = match limit {
-            Limit::Now => return Ok(None),
+            Limit::Now if all_must_wait(handles) => return Ok(None),
+            Limit::Now => continue,
             Limit::Never => None,
             Limit::At(when) => Some(when),
         };
@@ -290,6 +336,35 @@ fn try_all<H: Host>(handles: &[impl Entry<H>]) -> Option<(usize, Token<H>)> {
         .iter()
         .enumerate()
         .find_map(|(place, handle)| Some((place, handle.case().try_choose()?)))
+}
+
+/// Whether there is a moment at which none of the cases can be done, each of which could not be when
+/// it was tried.
+fn all_must_wait<H: Host>(handles: &[impl Entry<H>]) -> bool {
+    let [first, _, ..] = handles else { return true };
+    if handles.len() > MOST_LOCKED {
+        return !handles.iter().any(|handle| handle.case().is_ready());
+    }
+    let mut cases = [first.case(); MOST_LOCKED];
+    let cases = &mut cases[..handles.len()];
+    for (case, handle) in cases.iter_mut().zip(handles) {
+        *case = handle.case();
+    }
+    cases.sort_unstable_by_key(|case| case.channel());
+    must_all_wait(cases)
+}
+
+/// Locks one channel after the other; `cases` are in the order of their channels.
+fn must_all_wait<H: Host>(cases: &[&dyn Case<H>]) -> bool {
+    let Some((first, rest)) = cases.split_first() else { return true };
+    let channel = first.channel();
+    let same = match channel {
+        0 => 0,
+        _ => rest.iter().take_while(|case| case.channel() == channel).count(),
+    };
+    let (same, others) = rest.split_at(same);
+    let both_sides = same.iter().any(|case| case.sends() != first.sends());
+    first.must_wait_while(both_sides, &mut || must_all_wait(others))
 }
 
 fn with_registrations<H: Host, R>(count: usize, f: impl FnOnce(&mut [Registration<H>]) -> R) -> R {
@@ -348,7 +423,8 @@ pub(crate) fn ready<H: Host>(
             return Ok(Some(place));
         }
         let limit_at = match limit {
-            Limit::Now => return Ok(None),
+            Limit::Now if all_must_wait(handles) => return Ok(None),
+            Limit::Now => continue,
             Limit::Never => None,
             Limit::At(when) if Instant::now() >= when => return Ok(None),
             Limit::At(when) => Some(when),

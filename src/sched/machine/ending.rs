@@ -4,11 +4,20 @@
 
 use super::Machine;
 use super::finding::repeat;
-use crate::coroutine::Coroutine;
+use crate::coroutine::{self, Coroutine};
 use crate::park::Outcome;
 use std::ptr::NonNull;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
+
+/// Ends the process instead of a machine that panics: its residents could never go on, nor unwind, and
+/// who comes to it by its thread's pointer would find it gone.
+pub(super) struct NeverUnwinds;
+
+impl Drop for NeverUnwinds {
+    fn drop(&mut self) {
+        coroutine::die("a worker of pirn's panicked");
+    }
+}
 
 impl Machine {
     /// Once the runtime stops: cancels every resident. Whether it did, so that some may be ready.
@@ -17,16 +26,18 @@ impl Machine {
             return false;
         }
         let mut next = self.residents.get();
-        // SAFETY: residents are alive while they are linked, and this is their home.
-        while let Some(header) = unsafe { next.as_ref() } {
+        while let Some(place) = NonNull::new(next.cast_mut()) {
+            // SAFETY: residents are alive while they are linked, and this is their home.
+            let header = unsafe { place.as_ref() };
             // SAFETY: as above.
             let resident = unsafe { header.resident() };
             next = resident.next.get();
             let _before = header.status.cancel();
             if !cfg!(panic = "abort") && header.park.claim_current() {
                 resident.outcome.set(Outcome::Cancelled);
-                // SAFETY: the claim has made the scheduler's reference this machine's.
-                let coroutine = unsafe { Coroutine::from_raw(NonNull::from(header)) };
+                // SAFETY: the claim has made the scheduler's reference this machine's. The pointer is
+                // that which the list has, and not one to the header alone.
+                let coroutine = unsafe { Coroutine::from_raw(place) };
                 self.ready.push(coroutine);
             }
         }
@@ -64,7 +75,7 @@ impl Machine {
             self.shared.wake_searcher();
         }
         // Wakers that pushed a resident's wake may still be on their way out.
-        while processor.pins.load(Ordering::Acquire) != 0 {
+        while !processor.pins.is_free() {
             std::thread::yield_now();
         }
     }

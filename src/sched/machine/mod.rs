@@ -23,11 +23,12 @@ use crate::stack::{AltStack, Cache};
 use crate::timers::Timers;
 use crate::util::rng::Rng;
 use crossbeam_deque::Worker;
+use ending::NeverUnwinds;
 use lingering::Linger;
 use placing::Habits;
 use sleeping::TimerPace;
 use std::cell::{Cell, RefCell};
-use std::mem::ManuallyDrop;
+use std::mem::{self, ManuallyDrop};
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -132,9 +133,11 @@ pub(super) fn run(shared: Arc<Shared>, processor: Arc<Processor>, runq: Worker<C
     let entry = debugger::Entry::new(&machine, thread.id());
     let _findable = entry.link();
     machine.processor.set_activity(Activity::Running);
+    let whole = NeverUnwinds;
     while let Some(coroutine) = machine.find_runnable() {
         machine.execute(coroutine);
     }
+    mem::forget(whole);
     tls::set_current(ptr::null());
     machine.retire();
 }
