@@ -49,6 +49,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "src/future/block_on.rs",
     "src/inspect/sys.rs",
     "src/net/fd.rs",
+    "src/net/sys/calls.rs",
     "src/net/sys/descriptors.rs",
     "src/net/sys/many.rs",
     "src/net/sys/mod.rs",
