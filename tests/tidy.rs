@@ -62,6 +62,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "src/park/scopes.rs",
     "src/park/waker.rs",
     "src/primitive/asymmetric.rs",
+    "src/primitive/prefetch.rs",
     "src/process/sys.rs",
     "src/protocol/channel/buffered.rs",
     "src/protocol/channel/halves.rs",
@@ -82,6 +83,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "src/protocol/raw_rwlock.rs",
     "src/protocol/raw_semaphore.rs",
     "src/protocol/readiness.rs",
+    "src/protocol/readiness/models.rs",
     "src/protocol/short_lock.rs",
     "src/protocol/status/models.rs",
     "src/protocol/token.rs",
@@ -141,6 +143,7 @@ const LOOM: &[&str] = &[
     "src/primitive/asymmetric.rs",
     "src/protocol/channel/models.rs",
     "src/protocol/channel/polled_models.rs",
+    "src/protocol/readiness/models.rs",
     "src/protocol/status/models.rs",
 ];
 
