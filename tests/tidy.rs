@@ -91,6 +91,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "src/protocol/wakeup.rs",
     "src/sched/machine/debugger.rs",
     "src/sched/machine/ending.rs",
+    "src/sched/machine/finding.rs",
     "src/sched/machine/mod.rs",
     "src/sched/machine/sleeping.rs",
     "src/sched/machine/surveying.rs",
