@@ -111,6 +111,15 @@ impl Ticket {
         matches!(self.target, Target::Coroutine(_))
     }
 
+    /// The memory of whoever waits, which may be gone when the ticket is not used up.
+    pub(crate) fn address(self) -> *const () {
+        match self.target {
+            Target::Coroutine(header) => header.as_ptr().cast(),
+            Target::Thread(parker) => parker.as_ptr().cast(),
+            Target::Future(cell) => cell.as_ptr().cast(),
+        }
+    }
+
     pub(crate) fn seq(self) -> Seq {
         self.seq
     }
