@@ -21,9 +21,13 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::task::Waker;
 
-/// The first chunk's size; each further chunk is twice as large.
-const FIRST_CHUNK: usize = 64;
-const CHUNKS: usize = 24;
+/// Slots in the first run of chunks; each further run has twice as many.
+const FIRST_RUN: usize = 64;
+/// Chunks in a run, which are made as they are needed: what lies idle is at most an eighth of what is
+/// in use.
+const RUN_CHUNKS: usize = 8;
+const RUNS: usize = 24;
+const CHUNKS: usize = RUNS * RUN_CHUNKS;
 /// Waits from another processor, in a row, before a descriptor moves there.
 const FOREIGN_WAITS: u32 = 4;
 /// Of a coroutine's header, what a wake and the run after it touch.
@@ -57,10 +61,18 @@ pub(crate) struct Slot {
 
 const _: () = assert!(offset_of!(Slot, registration) <= 2 * 64);
 
+#[inline]
 fn place_of(index: u32) -> (usize, usize) {
-    let position = index as usize + FIRST_CHUNK;
-    let chunk = (position.ilog2() - FIRST_CHUNK.ilog2()) as usize;
-    (chunk, position - (FIRST_CHUNK << chunk))
+    let position = index as usize + FIRST_RUN;
+    let run = position.ilog2() - FIRST_RUN.ilog2();
+    let within = position - (FIRST_RUN << run);
+    let bits = run + (FIRST_RUN / RUN_CHUNKS).ilog2();
+    (run as usize * RUN_CHUNKS + (within >> bits), within & ((1 << bits) - 1))
+}
+
+/// Slots in a chunk.
+fn chunk_len(chunk: usize) -> usize {
+    (FIRST_RUN / RUN_CHUNKS) << (chunk / RUN_CHUNKS)
 }
 
 /// The slot that a key names or has named.
@@ -91,8 +103,8 @@ pub(super) fn allocate() -> &'static Slot {
     drop(free);
     let (chunk, offset) = place_of(index);
     let slots = CHUNK_LIST[chunk].get_or_init(|| {
-        let first = (FIRST_CHUNK << chunk) - FIRST_CHUNK;
-        (0..FIRST_CHUNK << chunk).map(|offset| Slot::new((first + offset) as u32)).collect()
+        let first = index - offset as u32;
+        (0..chunk_len(chunk)).map(|offset| Slot::new(first + offset as u32)).collect()
     });
     &slots[offset]
 }
@@ -265,12 +277,13 @@ mod tests {
     #[test]
     fn indices_and_places_agree() {
         let mut expected = 0;
-        for chunk in 0..6 {
-            for offset in 0..FIRST_CHUNK << chunk {
+        for chunk in 0..6 * RUN_CHUNKS {
+            for offset in 0..chunk_len(chunk) {
                 assert_eq!(place_of(expected), (chunk, offset));
                 expected += 1;
             }
         }
+        assert!(place_of(u32::MAX >> 3).0 < CHUNKS);
     }
 
     #[test]
