@@ -70,8 +70,6 @@ pub(crate) enum Joiner {
 pub(crate) struct Resident {
     switch: UnsafeCell<Option<Switch>>,
     pub(crate) suspender: Cell<Option<Suspender>>,
-    /// Where on its stack it last parked: near to what it touches first when it runs again.
-    pub(crate) parked_at: Cell<*const ()>,
     /// Why the last wait ended, written by the claimant before it hands the coroutine over.
     pub(crate) outcome: Cell<Outcome>,
     pub(crate) reason: Cell<WaitReason>,
@@ -83,8 +81,6 @@ pub(crate) struct Resident {
     /// Neighbours among the residents of its home.
     pub(crate) previous: Cell<*const Header>,
     pub(crate) next: Cell<*const Header>,
-    /// May only start on the machine it was spawned on.
-    pub(crate) local: bool,
     /// May be resumed by any machine, by its spawner's unsafe promise. Then "home" is wherever it
     /// runs or was claimed, and the header's `home` names the runtime instead of a processor.
     migrating: bool,
@@ -102,8 +98,13 @@ pub(crate) struct Resident {
     /// A cancellation has begun to unwind it.
     pub(crate) unwound: Cell<bool>,
     /// How often it has been told that it is cancelled.
-    pub(crate) deliveries: Cell<u16>,
+    pub(crate) deliveries: Cell<u8>,
+    /// How deep its stack was when it last parked, in [`STACK_LINE`]s.
+    depth: Cell<u16>,
 }
+
+/// Stack depths are noted in these.
+const STACK_LINE: usize = 64;
 
 /// Where a debugger finds what it shows, in bytes from the header's start.
 #[repr(C)]
@@ -160,7 +161,6 @@ pub(crate) struct Seed {
     pub(crate) scope: Option<Arc<ScopeCount>>,
     pub(crate) spawned_at: &'static Location<'static>,
     pub(crate) class: Class,
-    pub(crate) local: bool,
     pub(crate) migrating: bool,
     pub(crate) spans: Spans,
     /// The coroutine that spawns it; 0 for a plain thread.
@@ -284,7 +284,6 @@ impl Coroutine {
                 Resident {
                     switch: UnsafeCell::new(None),
                     suspender: Cell::new(None),
-                    parked_at: Cell::new(ptr::null()),
                     outcome: Cell::new(Outcome::Woken),
                     reason: Cell::new(WaitReason::None),
                     class: seed.class,
@@ -292,7 +291,6 @@ impl Coroutine {
                     timer: Cell::new(None),
                     previous: Cell::new(ptr::null()),
                     next: Cell::new(ptr::null()),
-                    local: seed.local,
                     migrating: seed.migrating,
                     frames: Cell::new(ptr::null()),
                     #[cfg(debug_assertions)]
@@ -302,6 +300,7 @@ impl Coroutine {
                     stays: Cell::new(false),
                     unwound: Cell::new(false),
                     deliveries: Cell::new(0),
+                    depth: Cell::new(0),
                 }
             );
             write_fields!(header, Header {
@@ -417,10 +416,6 @@ impl Header {
         self.lineage.parent_of(self.id)
     }
 
-    pub(crate) fn is_local(&self) -> bool {
-        self.resident.local
-    }
-
     pub(crate) fn is_migrating(&self) -> bool {
         self.resident.is_migrating()
     }
@@ -452,6 +447,22 @@ impl Resident {
     #[inline]
     pub(crate) fn is_migrating(&self) -> bool {
         cfg!(feature = "migrating") && self.migrating
+    }
+
+    /// It parks, with `frame` among what it touches last.
+    #[inline]
+    pub(crate) fn note_parked<T>(&self, frame: *const T) {
+        let top = self.suspender.get().map_or(0, Suspender::addr);
+        let depth = top.saturating_sub(frame.addr()).div_ceil(STACK_LINE);
+        self.depth.set(u16::try_from(depth).unwrap_or(0));
+    }
+
+    /// Where about on its stack it last parked, which is near to what it touches first when it runs
+    /// again. A hint.
+    #[inline]
+    pub(crate) fn parked_at(&self) -> *const () {
+        let top = self.suspender.get().map_or(0, Suspender::addr);
+        ptr::without_provenance(top.wrapping_sub(usize::from(self.depth.get()) * STACK_LINE))
     }
 
     /// Whether it has ever used a `coroutine_local!`.

@@ -59,6 +59,14 @@ pub(crate) enum Resumed {
 #[derive(Clone, Copy)]
 pub(crate) struct Suspender(NonNull<Yielder<Errand, Word>>);
 
+impl Suspender {
+    /// An address near to the top of the function's stack.
+    #[inline]
+    pub(crate) fn addr(self) -> usize {
+        self.0.addr().get()
+    }
+}
+
 impl Switch {
     /// Prepares `body` to run on `stack` at the first [`Switch::resume`]. `body` must not unwind.
     pub(crate) fn new(stack: Stack, body: impl FnOnce(Suspender) + 'static) -> Switch {

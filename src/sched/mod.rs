@@ -331,12 +331,12 @@ pub(crate) unsafe fn spawn<T>(
         scope: spawn.scope,
         spawned_at: spawn.spawned_at,
         class,
-        local: spawn.local,
         migrating: spawn.migrating,
         spans,
     };
     let (coroutine, handle) = Coroutine::new(seed, body);
     match machine {
+        Some(machine) if spawn.local => machine.spawn_local(coroutine),
         Some(machine) => machine.spawn(coroutine, spawn.spread),
         None => shared.submit(coroutine),
     }

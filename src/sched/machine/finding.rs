@@ -139,7 +139,7 @@ impl Machine {
         {
             // SAFETY: it is in the queue, so it is alive, and this is its home.
             let resident = unsafe { next.as_ref().resident() };
-            prefetch(resident.parked_at.get().wrapping_byte_sub(BELOW), STACK_LINES);
+            prefetch(resident.parked_at().wrapping_byte_sub(BELOW), STACK_LINES);
         }
         coroutine
     }

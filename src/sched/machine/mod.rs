@@ -192,7 +192,7 @@ impl Machine {
                     return;
                 }
                 Resumed::Suspended(request) => {
-                    resident.parked_at.set(request.cast_const());
+                    resident.note_parked(request);
                     // SAFETY: a suspension's word points to a request in the suspended frame.
                     let request = unsafe { &*request.cast::<ParkRequest>() };
                     self.record(|pen| pen.park(shared_part, request.reason));
@@ -459,15 +459,6 @@ impl Machine {
         }
     }
 
-    /// Puts one that has not started where anyone may take it.
-    #[inline]
-    fn enqueue_start(&self, coroutine: Coroutine) {
-        match self.runq.len() < ROOM {
-            true => self.runq.push(coroutine),
-            false => self.processor.backlog.push(coroutine),
-        }
-    }
-
     /// Puts what anyone may take into the run queue.
     fn enqueue(&self, coroutine: Coroutine) {
         if self.runq.len() < ROOM {
@@ -508,38 +499,6 @@ impl Machine {
             self.current.set(None);
             std::process::exit(code);
         });
-    }
-
-    /// Queues a new coroutine.
-    #[inline]
-    pub(super) fn spawn(&self, coroutine: Coroutine, spread: bool) {
-        bump(&self.processor.counters.spawned);
-        self.record(|pen| pen.spawn(coroutine.header()));
-        if coroutine.header().is_local() {
-            self.ready.push(coroutine);
-            return;
-        }
-        if spread {
-            self.spread(coroutine);
-            return;
-        }
-        match self.processor.put_next_start(coroutine) {
-            Some(before) => {
-                self.enqueue_start(before);
-                self.patience.set(0);
-            }
-            None if self.patience.get() > 0 => {
-                // Nothing but this spawn could be taken, and of late nobody came in time for one.
-                self.patience.set(self.patience.get() - 1);
-                return;
-            }
-            None => {}
-        }
-        if self.shared.idle.sleepers() > 0 && self.shared.idle.searching() == 0 {
-            let futile = self.shared.futile.load(Ordering::Relaxed);
-            self.patience.set((1 << futile) - 1);
-            self.shared.wake_searcher();
-        }
     }
 
     /// Reserves what a coroutine of this class will need to start.

@@ -1,6 +1,6 @@
-//! Where a start lives.
+//! Where a start waits, and where it lives.
 
-use super::Machine;
+use super::{Machine, ROOM};
 use crate::coroutine::Coroutine;
 use crate::sched::processor::{Processor, bump};
 use std::cell::Cell;
@@ -58,6 +58,54 @@ impl Habits {
 }
 
 impl Machine {
+    /// Queues a new coroutine that may only start here.
+    pub(in crate::sched) fn spawn_local(&self, coroutine: Coroutine) {
+        self.note_spawn(&coroutine);
+        self.ready.push(coroutine);
+    }
+
+    #[inline]
+    fn note_spawn(&self, coroutine: &Coroutine) {
+        bump(&self.processor.counters.spawned);
+        self.record(|pen| pen.spawn(coroutine.header()));
+    }
+
+    /// Queues a new coroutine.
+    #[inline]
+    pub(in crate::sched) fn spawn(&self, coroutine: Coroutine, spread: bool) {
+        self.note_spawn(&coroutine);
+        if spread {
+            self.spread(coroutine);
+            return;
+        }
+        match self.processor.put_next_start(coroutine) {
+            Some(before) => {
+                self.enqueue_start(before);
+                self.patience.set(0);
+            }
+            None if self.patience.get() > 0 => {
+                // Nothing but this spawn could be taken, and of late nobody came in time for one.
+                self.patience.set(self.patience.get() - 1);
+                return;
+            }
+            None => {}
+        }
+        if self.shared.idle.sleepers() > 0 && self.shared.idle.searching() == 0 {
+            let futile = self.shared.futile.load(Ordering::Relaxed);
+            self.patience.set((1 << futile) - 1);
+            self.shared.wake_searcher();
+        }
+    }
+
+    /// Puts one that has not started where anyone may take it.
+    #[inline]
+    pub(super) fn enqueue_start(&self, coroutine: Coroutine) {
+        match self.runq.len() < ROOM {
+            true => self.runq.push(coroutine),
+            false => self.processor.backlog.push(coroutine),
+        }
+    }
+
     /// Decides where an unstarted coroutine lives. `None`: it was sent to another machine.
     ///
     /// A started coroutine stays, so a start is the only occasion to spread load: it goes to the
