@@ -99,7 +99,7 @@ impl Machine {
 
     /// Puts one that has not started where anyone may take it.
     #[inline]
-    pub(super) fn enqueue_start(&self, coroutine: Coroutine) {
+    fn enqueue_start(&self, coroutine: Coroutine) {
         match self.runq.len() < ROOM {
             true => self.runq.push(coroutine),
             false => self.processor.backlog.push(coroutine),
