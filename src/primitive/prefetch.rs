@@ -4,8 +4,6 @@
 //! touched for a while. To run the first of them waits for memory line by line; meanwhile the lines
 //! of the next ones can be on their way.
 
-#![expect(unsafe_code, reason = "an instruction that only hints")]
-
 /// What is asked for at a time; no machine that is known has shorter ones.
 const LINE: usize = 64;
 
@@ -18,6 +16,7 @@ pub(crate) fn prefetch<T>(from: *const T, lines: usize) {
 }
 
 #[cfg(target_arch = "x86_64")]
+#[expect(unsafe_code, reason = "an instruction that only hints")]
 #[inline(always)]
 fn prefetch_line(at: *const u8) {
     use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
@@ -26,7 +25,8 @@ fn prefetch_line(at: *const u8) {
     unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) };
 }
 
-#[cfg(all(target_arch = "aarch64", not(miri)))]
+#[cfg(target_arch = "aarch64")]
+#[expect(unsafe_code, reason = "an instruction that only hints")]
 #[inline(always)]
 fn prefetch_line(at: *const u8) {
     // SAFETY: as above.
@@ -39,6 +39,6 @@ fn prefetch_line(at: *const u8) {
     }
 }
 
-#[cfg(not(any(target_arch = "x86_64", all(target_arch = "aarch64", not(miri)))))]
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 #[inline(always)]
 fn prefetch_line(_at: *const u8) {}

@@ -2,9 +2,25 @@
 
 #![expect(unsafe_code, reason = "recv, send, recvmsg, sendmsg, poll and setsockopt")]
 
-mod calls;
 mod descriptors;
 mod many;
+
+cfg_select! {
+    // With the feature `sanitizer` the library's are called, which AddressSanitizer wraps to look at
+    // the buffers.
+    all(
+        target_os = "linux",
+        target_env = "gnu",
+        target_pointer_width = "64",
+        any(target_arch = "x86_64", target_arch = "aarch64"),
+        not(feature = "sanitizer"),
+    ) => {
+        mod calls;
+    }
+    _ => {
+        use libc as calls;
+    }
+}
 
 pub(super) use descriptors::{recv_fds, send_fds};
 pub(super) use many::{AT_ONCE, Arrival, Departures, recv_many, send_many};
