@@ -37,7 +37,7 @@ where
 /// ```
 /// use std::time::Duration;
 ///
-/// let handles = [20, 10].map(|millis| {
+/// let handles = [500, 10].map(|millis| {
 ///     pirn::spawn(move || pirn::thread::sleep(Duration::from_millis(millis)))
 /// });
 /// let order: Vec<_> = pirn::task::as_completed(handles).map(|(number, _)| number).collect();
