@@ -41,7 +41,7 @@ pub(crate) fn main() {
             })
         };
         let mut asked: Vec<_> = (0..REQUESTS).map(ask).collect();
-        thread::sleep(Duration::from_millis(300));
+        thread::sleep(Duration::from_secs(1));
         asked.retain(|request| !request.is_finished());
         let dump = pirn::dump();
         println!("{} of {REQUESTS} requests are not answered:\n\n{dump}", asked.len());

@@ -13,8 +13,8 @@ use pirn::sync::Mutex;
 use pirn::{Builder, thread};
 use std::hint::spin_loop;
 use std::io::{self, Read};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 #[inline(never)]
@@ -38,8 +38,10 @@ fn sleep_for_long() {
     println!("woken");
 }
 
+/// Tells that it has begun from within, so that whoever looks then finds it here.
 #[inline(never)]
-fn spin_until(over: &AtomicBool) {
+fn spin_until(over: &AtomicBool, begins: &mpsc::Sender<()>) {
+    begins.send(()).expect("the main thread waits for it");
     while !over.load(Ordering::Relaxed) {
         spin_loop();
     }
@@ -65,16 +67,15 @@ fn main() -> io::Result<()> {
 
     let busy = Builder::new().name("busy").workers(1).build()?;
     let over = Arc::new(AtomicBool::new(false));
-    let (ready, is_ready) = std::sync::mpsc::channel();
+    let (begins, has_begun) = mpsc::channel();
     let spins = over.clone();
     busy.spawn(move || {
         for number in 0..2 {
             thread::spawn_local(move || println!("{number}"));
         }
-        ready.send(()).expect("the main thread waits for it");
-        spin_until(&spins);
+        spin_until(&spins, &begins);
     });
-    is_ready.recv().expect("it is told");
+    has_begun.recv().expect("it is told");
 
     println!("process {} is as it will be", std::process::id());
     // Until somebody closes its input.

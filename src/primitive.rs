@@ -4,11 +4,15 @@
 //! module alone, so that `--cfg loom` hands each of them to the model checker unchanged.
 
 mod asymmetric;
+#[cfg(not(loom))]
+mod prefetch;
 
 #[cfg(all(loom, test))]
 pub(crate) use asymmetric::{heavy_fence, light_fence};
 #[cfg(not(loom))]
 pub(crate) use asymmetric::{heavy_fence, light_fence, prepare_fences};
+#[cfg(not(loom))]
+pub(crate) use prefetch::prefetch;
 
 #[cfg(not(loom))]
 pub(crate) mod sync {

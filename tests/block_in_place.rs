@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+/// Long enough for any machine: a test that gets there has failed.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 fn runtime(workers: usize) -> pirn::Runtime {
     pirn::Builder::new().workers(workers).build().unwrap()
 }
@@ -97,7 +100,8 @@ fn the_end_of_an_inner_one_does_not_end_the_outer_one() {
     runtime.run(move || {
         pirn::block_in_place(|| {
             pirn::block_in_place(|| ());
-            assert!(reports.recv().unwrap().block_in_place);
+            // The first may be of the time before, if the system has taken the processor away then.
+            assert!(reports.iter().take(2).any(|stall| stall.block_in_place));
         });
     });
 }
@@ -106,10 +110,12 @@ fn the_end_of_an_inner_one_does_not_end_the_outer_one() {
 fn the_mode_is_not_the_next_coroutines() {
     let (runtime, reports) = watched();
     runtime.run(move || {
-        let hog = pirn::thread::spawn_local(move || {
-            // Blocks without saying so.
-            assert!(!reports.recv().unwrap().block_in_place);
-        });
+        let hog = move || {
+            // Blocks without saying so. The one who has said so may have been reported before.
+            let own = |stall: &pirn::Stall| stall.name.as_deref() == Some("hog");
+            assert!(!reports.iter().find(own).unwrap().block_in_place);
+        };
+        let hog = pirn::thread::Builder::new().name("hog".into()).spawn_local(hog).unwrap();
         pirn::block_in_place(pirn::thread::yield_now);
         pirn::block_in_place(|| {
             pirn::thread::yield_now();
@@ -134,7 +140,7 @@ fn the_watch_survives_its_reports() {
             reports.recv().unwrap();
             let (sent, received) = mpsc::channel();
             drop(pirn::spawn(move || sent.send(5).unwrap()));
-            let answer = received.recv_timeout(Duration::from_secs(30));
+            let answer = received.recv_timeout(PATIENCE);
             assert_eq!(answer.expect("nobody watches"), 5);
         });
     });
@@ -278,7 +284,7 @@ fn surplus_machines_go_away_again() {
         }
         resident.thread().unpark();
         resident.join().unwrap();
-        let patience = Instant::now() + Duration::from_secs(30);
+        let patience = Instant::now() + PATIENCE;
         while runtime.metrics().workers.len() > workers {
             assert!(Instant::now() < patience, "{:?}", runtime.metrics());
             std::thread::sleep(Duration::from_millis(1));
@@ -296,11 +302,11 @@ fn many_times_over() {
         let outcome = runtime.run(|| {
             let (sent, received) = mpsc::channel();
             drop(pirn::spawn(move || sent.send(()).unwrap()));
-            pirn::block_in_place(|| received.recv_timeout(Duration::from_secs(30)))
+            pirn::block_in_place(|| received.recv_timeout(PATIENCE))
         });
         outcome.expect("nobody ran what had not started");
     }
-    let patience = Instant::now() + Duration::from_secs(30);
+    let patience = Instant::now() + PATIENCE;
     while runtime.metrics().workers.len() > 1 {
         assert!(Instant::now() < patience, "{:?}", runtime.metrics());
         std::thread::sleep(Duration::from_millis(1));

@@ -26,7 +26,7 @@ fn runtime() -> pirn::Runtime {
 }
 
 fn within_patience<T>(receiver: &Receiver<T>) -> T {
-    receiver.recv_timeout(Duration::from_secs(30)).expect("the pool hangs")
+    receiver.recv_timeout(Duration::from_secs(120)).expect("the pool hangs")
 }
 
 /// Drops the runtime on a thread of its own, which says when it is done.

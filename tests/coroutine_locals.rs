@@ -184,17 +184,16 @@ fn a_cancelled_coroutine_destroys_its_values() {
     let done = Arc::new(AtomicUsize::new(0));
     let runtime = one_worker();
     let theirs = done.clone();
-    runtime.run(move || {
-        pirn::spawn(move || {
-            defer(&FIRST, move || {
-                thread::yield_now();
-                theirs.fetch_add(1, Ordering::Relaxed);
-            });
-            thread::park();
+    let (began, begins) = std::sync::mpsc::channel();
+    drop(runtime.spawn(move || {
+        defer(&FIRST, move || {
+            thread::yield_now();
+            theirs.fetch_add(1, Ordering::Relaxed);
         });
-        // On one worker, it parks before this goes on.
-        thread::yield_now();
-    });
+        began.send(()).unwrap();
+        thread::park();
+    }));
+    begins.recv().unwrap();
     drop(runtime);
     assert_eq!(done.load(Ordering::Relaxed), 1);
 }

@@ -15,9 +15,13 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 const CHILD: &str = "PIRN_DEADLOCK_CHILD";
+
+/// Long enough for any machine: a test that gets there has failed.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
@@ -29,6 +33,7 @@ fn child(test: &str, variables: &[(&str, &str)]) -> Child {
         .arg(test)
         .env(CHILD, "1")
         .envs(variables.iter().copied())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -286,7 +291,7 @@ fn a_process_that_waits_is_left_in_peace() {
         if activity(child.id()) == before {
             break;
         }
-        assert!(begun.elapsed() < Duration::from_secs(30), "never at rest");
+        assert!(begun.elapsed() < PATIENCE, "never at rest");
     }
     child.kill().unwrap();
     let output = child.wait_with_output().unwrap();
@@ -326,18 +331,19 @@ const ALL: &[&str] = &["summary", "coroutines", "tree", "metrics", "text"];
 const SUMMARY: &[&str] = &["summary"];
 
 /// A child that can be inspected, and a thread that asks it, without a pause, until the child has
-/// ended. How often it was answered is what the thread returns.
+/// ended. How often it was answered is what the thread returns; of the first time it tells at once.
 fn watched(
     test: &str,
     deadlock: &str,
     requests: &'static [&str],
-) -> (Child, std::thread::JoinHandle<usize>) {
+) -> (Child, std::thread::JoinHandle<usize>, Receiver<()>) {
     let path = std::env::temp_dir().join(format!("pirn-{test}-{}", std::process::id()));
     let variables = [("PIRN_DEADLOCK", deadlock), ("PIRN_INSPECT", path.to_str().unwrap())];
     let child = child(test, &variables);
+    let (tells, first) = channel();
     let ask = move || {
         let mut answers = 0;
-        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        let deadline = std::time::Instant::now() + PATIENCE;
         let mut stream = loop {
             match UnixStream::connect(&path) {
                 Ok(stream) => break BufReader::new(stream),
@@ -351,18 +357,23 @@ fn watched(
             let mut answer = String::new();
             if stream.get_mut().write_all(line.as_bytes()).is_err()
                 || stream.read_line(&mut answer).is_err()
-                || answer.is_empty()
+                // Nothing, or what it had said when it ended.
+                || !answer.ends_with('\n')
             {
                 break;
             }
             assert!(answer.contains("\"ok\":"), "{answer}");
             answers += 1;
+            if answers == 1 {
+                // Whether or not anybody wants to know.
+                let _told = tells.send(());
+            }
         }
         // Whoever aborts leaves it behind.
         let _gone = std::fs::remove_file(path);
         answers
     };
-    (child, std::thread::spawn(ask))
+    (child, std::thread::spawn(ask), first)
 }
 
 /// Somebody who asks all the time keeps the machines awake: it is a deadlock all the same, and one.
@@ -373,14 +384,14 @@ fn who_looks_from_outside_changes_nothing() {
         return deadlock::main();
     }
     let test = "who_looks_from_outside_changes_nothing";
-    let (child, asks) = watched(test, "abort", SUMMARY);
+    let (child, asks, _) = watched(test, "abort", SUMMARY);
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{stderr}");
     assert_eq!(stderr.matches("[mutex at 0x").count(), 2, "{stderr}");
     println!("{} answers before the report", asks.join().unwrap());
 
-    let (mut child, asks) = watched(test, "report", ALL);
+    let (mut child, asks, _) = watched(test, "report", ALL);
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     while !line.starts_with("pirn: deadlock") {
@@ -399,6 +410,9 @@ fn who_looks_from_outside_changes_nothing() {
 
 fn who_looks_from_outside_makes_no_deadlock() {
     if is_child() {
+        // Not before somebody looks, for which there has to be a runtime.
+        pirn::spawn(|| ()).join().unwrap();
+        std::io::stdin().read_to_end(&mut Vec::new()).unwrap();
         // At rest again and again, for longer than it takes to look; and one comes back by itself.
         for pause in [300, 10, 600, 250, 1] {
             is_woken(|wake| {
@@ -410,7 +424,10 @@ fn who_looks_from_outside_makes_no_deadlock() {
         }
         return;
     }
-    let (child, asks) = watched("who_looks_from_outside_makes_no_deadlock", "abort", ALL);
+    let (mut child, asks, first) =
+        watched("who_looks_from_outside_makes_no_deadlock", "abort", ALL);
+    first.recv().unwrap();
+    drop(child.stdin.take());
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success() && !stderr.contains("deadlock"), "{stderr}");

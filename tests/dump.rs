@@ -11,10 +11,10 @@ fn runtime(workers: usize) -> Runtime {
     Builder::new().workers(workers).build().unwrap()
 }
 
-/// Dumps until it is as expected. Fails after a minute.
+/// Dumps until it is as expected. Fails after two minutes.
 #[track_caller]
 fn dump_until(runtime: &Runtime, expected: impl Fn(&Dump) -> bool) -> Dump {
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + Duration::from_secs(120);
     loop {
         let dump = runtime.dump();
         if expected(&dump) {
@@ -82,17 +82,20 @@ fn time_is_counted_from_the_beginning_of_the_wait() {
     let runtime = runtime(1);
     let (sender, receiver) = bounded::<()>(0);
     spawn(&runtime, "waiter", move || while receiver.recv().is_ok() {});
+    dump_until(&runtime, |dump| waits(dump, "waiter"));
     // Long enough for the watch to sleep.
     std::thread::sleep(Duration::from_millis(500));
     let since = |dump: &Dump| named(dump, "waiter").unwrap().since.unwrap();
-    let dump = runtime.dump();
+    let dump = dump_until(&runtime, |dump| waits(dump, "waiter"));
     assert!(since(&dump) >= Duration::from_millis(450), "{dump}");
     assert_eq!(dump.parked_for(Duration::from_millis(450)).len(), 1);
-    assert!(dump.parked_for(Duration::from_secs(60)).is_empty());
+    assert!(dump.parked_for(Duration::from_secs(3600)).is_empty());
     let woken = Instant::now();
     sender.send(()).unwrap();
     let dump = dump_until(&runtime, |dump| waits(dump, "waiter"));
-    assert!(since(&dump) <= woken.elapsed() + Duration::from_millis(50), "{dump}");
+    // The watch may be late with the clock that it keeps for the workers, but not by all of the first
+    // wait.
+    assert!(since(&dump) <= woken.elapsed() + Duration::from_millis(400), "{dump}");
     drop(sender);
 }
 
@@ -118,30 +121,40 @@ fn sockets_show_their_addresses() {
     assert_eq!(waits_for("server"), format!("accept tcp {server}"));
 }
 
+/// Lets somebody go who is busy, also if something fails: a runtime waits for its coroutines.
+struct Busy(Arc<AtomicBool>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_busy_worker_is_reported_and_not_waited_for() {
     let runtime = runtime(1);
-    let busy = Arc::new(AtomicBool::new(true));
-    let theirs = busy.clone();
+    let busy = Busy(Arc::new(AtomicBool::new(true)));
+    let theirs = busy.0.clone();
     spawn(&runtime, "parked", thread::park);
     let dump = dump_until(&runtime, |dump| waits(dump, "parked"));
     assert!(dump.runtimes[0].workers[0].answered);
     spawn(&runtime, "hog", move || while theirs.load(Ordering::Relaxed) {});
-    let dump = dump_until(&runtime, |dump| named(dump, "hog").is_some());
-    let hog = named(&dump, "hog").unwrap();
-    assert_eq!(hog.state, CoroutineState::Running);
+    // Until then it may be seen before it starts.
+    let runs =
+        |dump: &Dump| named(dump, "hog").is_some_and(|hog| hog.state == CoroutineState::Running);
+    let dump = dump_until(&runtime, runs);
     assert!(named(&dump, "parked").is_none());
     let worker = &dump.runtimes[0].workers[0];
     assert!(!worker.answered && worker.residents == 2, "{dump}");
     assert!(dump.to_string().contains("worker 0 is busy"), "{dump}");
-    busy.store(false, Ordering::Relaxed);
+    drop(busy);
     dump_until(&runtime, |dump| waits(dump, "parked"));
 }
 
 #[test]
 fn what_has_not_started_is_there() {
     const COUNT: usize = 100;
-    let runtime = runtime(1);
+    let runtime = Builder::new().workers(1).name("unstarted").build().unwrap();
     let ran = Arc::new(AtomicBool::new(false));
     let theirs = ran.clone();
     let dump = runtime.run(move || {
@@ -152,7 +165,9 @@ fn what_has_not_started_is_there() {
         // The worker answers at its next schedule, before it starts anything.
         pirn::dump()
     });
-    let unstarted = dump.coroutines().filter(|one| one.state == CoroutineState::Unstarted);
+    // The runtimes of other tests are in it, too.
+    let ours = dump.runtimes.iter().find(|one| one.name == "unstarted").unwrap();
+    let unstarted = ours.coroutines.iter().filter(|one| one.state == CoroutineState::Unstarted);
     let unstarted: Vec<_> = unstarted.collect();
     assert_eq!(unstarted.len(), COUNT, "{dump}");
     assert!(unstarted.iter().all(|one| one.spawned_at.file() == file!()));
@@ -191,9 +206,7 @@ fn a_dump_is_json() {
     assert!(json.starts_with(r#"{"runtimes":[{"name":"pirn","live":1,"workers":[{"number":0,"#));
     assert!(json.contains(r#","name":"a \"name\"\u000a","spawned_at":"tests/dump.rs:"#), "{json}");
     assert!(
-        json.contains(
-            r#""state":"parked","waits_for":"park","object":null,"held_by":[],"since":0."#
-        )
+        json.contains(r#""state":"parked","waits_for":"park","object":null,"held_by":[],"since":"#)
     );
 }
 

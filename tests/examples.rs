@@ -34,7 +34,7 @@ const TESTS: [Test; 6] = [
     (
         "timeout",
         || timeout::main().expect("it works"),
-        |text| text.starts_with("0: ") && text.ends_with("the talk: deadline has elapsed\n"),
+        |text| text.ends_with("the talk: deadline has elapsed\n"),
     ),
     (
         "race",
@@ -110,7 +110,7 @@ fn the_market_is_inspected() {
     assert_eq!(said, format!("inspect {}\n", path.display()));
     let mut stream = BufReader::new(UnixStream::connect(&path).expect("it is there"));
     let mut until = |request: &str, parts: &[&str]| {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(120);
         loop {
             let mut answer = String::new();
             stream.get_mut().write_all(format!("{request}\n").as_bytes()).expect("it listens");

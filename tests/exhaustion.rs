@@ -4,6 +4,7 @@
 
 use pirn::GuardKind;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +12,8 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 const CHILD: &str = "PIRN_EXHAUSTION_CHILD";
+/// Long enough for any machine: a test that gets there has failed.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
@@ -220,7 +223,7 @@ fn descriptors_run_out_while_a_runtime_is_built() {
                 Err(error) => {
                     failures += 1;
                     assert_eq!(error.raw_os_error(), Some(libc::EMFILE), "{error}");
-                    let patience = Instant::now() + Duration::from_secs(60);
+                    let patience = Instant::now() + PATIENCE;
                     while count("/proc/self/task") > threads && Instant::now() < patience {
                         std::thread::yield_now();
                     }
@@ -254,7 +257,16 @@ fn threads_run_out() {
             if root {
                 command.uid(NOBODY).gid(NOBODY);
             }
-            let output = command.output().unwrap();
+            let output = loop {
+                match command.output() {
+                    // A child of another test may have what was written open until it is another
+                    // program.
+                    Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {
+                        std::thread::yield_now();
+                    }
+                    output => break output.unwrap(),
+                }
+            };
             let (out, err) = (output.stdout, output.stderr);
             let (out, err) = (String::from_utf8_lossy(&out), String::from_utf8_lossy(&err));
             assert!(output.status.success(), "{}\n{out}\n{err}", output.status);
@@ -287,7 +299,7 @@ fn threads_run_out() {
                 assert_eq!(error.raw_os_error(), Some(libc::EAGAIN), "{error}");
             }
         }
-        let patience = Instant::now() + Duration::from_secs(10);
+        let patience = Instant::now() + PATIENCE;
         while count("/proc/self/task") > before && Instant::now() < patience {
             std::thread::yield_now();
         }

@@ -53,7 +53,7 @@ fn until_idle() -> Duration {
         if before.is_some() && activity() == before {
             return begun.elapsed() - WINDOW;
         }
-        assert!(begun.elapsed() < Duration::from_secs(60), "never idle");
+        assert!(begun.elapsed() < Duration::from_secs(120), "never idle");
     }
 }
 
@@ -61,8 +61,8 @@ fn runtime() -> pirn::Runtime {
     pirn::Builder::new().name("burst").workers(2).build().unwrap()
 }
 
-/// `many` coroutines at once.
-fn burst(runtime: &pirn::Runtime, many: usize) {
+/// `many` coroutines at once. The resident memory while all of them are there.
+fn burst(runtime: &pirn::Runtime, many: usize) -> usize {
     static PARKED: AtomicUsize = AtomicUsize::new(0);
     PARKED.store(0, Ordering::Relaxed);
     runtime.run(move || {
@@ -76,9 +76,11 @@ fn burst(runtime: &pirn::Runtime, many: usize) {
         while PARKED.load(Ordering::Relaxed) < many {
             pirn::thread::sleep(Duration::from_millis(1));
         }
+        let resident = resident();
         parked.iter().for_each(|parked| parked.thread().unpark());
         parked.into_iter().for_each(|parked| parked.join().unwrap());
-    });
+        resident
+    })
 }
 
 #[test]
@@ -88,8 +90,8 @@ fn a_burst_is_followed_by_rest() {
     burst(&runtime, 100_000);
     let took = until_idle();
     println!("idle after {took:?}");
-    // Some 0.3 s; the limit is for a machine that has other work.
-    assert!(took < Duration::from_secs(4), "idle only after {took:?}");
+    // Some 0.3 s; the limit is for a machine that has much other work.
+    assert!(took < Duration::from_secs(30), "idle only after {took:?}");
 }
 
 #[test]
@@ -100,8 +102,7 @@ fn memory_comes_back_after_a_burst() {
     burst(&runtime, 10_000);
     until_idle();
     let before = resident();
-    burst(&runtime, 300_000);
-    let peak = resident();
+    let peak = burst(&runtime, 300_000);
     until_idle();
     let after = resident();
     println!("{} MiB, {} MiB, {} MiB", before / MIB, peak / MIB, after / MIB);

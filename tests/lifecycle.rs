@@ -25,7 +25,7 @@ fn possessions() -> Possessions {
 /// A thread that was joined may still be listed for a moment: the kernel reaps it after the
 /// joiner has been woken. Nothing else needs patience.
 fn settled(threads: usize) -> Possessions {
-    let patience = Instant::now() + Duration::from_secs(5);
+    let patience = Instant::now() + Duration::from_secs(8);
     while possessions().threads > threads && Instant::now() < patience {
         std::thread::yield_now();
     }
@@ -95,9 +95,10 @@ fn runtimes_leave_nothing_behind() {
     }
     let after = settled(threads);
     assert_eq!((after.threads, after.fds), (threads, before.fds));
-    // The allocator may split or join a mapping of its own; AddressSanitizer's adds some now and
-    // then. A runtime that leaves one behind would leave 200.
-    const OWN: usize = if cfg!(feature = "sanitizer") { 64 } else { 4 };
+    // How many threads there are at once depends on how busy the system is, and with them the stacks
+    // that libc keeps and the arenas of its allocator: two mappings each. AddressSanitizer's adds some
+    // now and then. A runtime that leaves one behind would leave 200.
+    const OWN: usize = 64;
     assert!(
         after.mappings <= before.mappings + OWN,
         "mappings grew from {} to {} in 200 runtimes",
@@ -140,9 +141,11 @@ fn a_shutdown_says_what_did_not_end() {
         std::thread::yield_now();
     }
     let start = Instant::now();
-    let outcome = runtime.shutdown(Duration::from_millis(300)).unwrap_err();
-    assert!(start.elapsed() >= Duration::from_millis(300));
-    assert!(start.elapsed() < Duration::from_secs(20));
+    // The other one has to unwind in that time, though a processor is taken.
+    let limit = Duration::from_secs(3);
+    let outcome = runtime.shutdown(limit).unwrap_err();
+    assert!(start.elapsed() >= limit);
+    assert!(start.elapsed() < Duration::from_secs(60));
     assert_eq!(outcome.coroutines(), 1);
     assert!(outcome.to_string().contains('1'), "{outcome}");
     assert!(parked.join().unwrap_err().is::<pirn::Cancelled>());
@@ -193,9 +196,10 @@ fn a_hundred_thousand_parked_coroutines_unwind() {
 fn switches() -> u64 {
     let threads = fs::read_dir("/proc/self/task").unwrap();
     let of = |path: std::path::PathBuf| {
-        let status = fs::read_to_string(path.join("status")).unwrap();
+        // Nothing of one that has ended meanwhile.
+        let status = fs::read_to_string(path.join("status")).unwrap_or_default();
         let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches"));
-        line.unwrap().split_whitespace().nth(1).unwrap().parse::<u64>().unwrap()
+        line.map_or(0, |line| line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap())
     };
     threads.map(|thread| of(thread.unwrap().path())).sum()
 }
@@ -210,12 +214,12 @@ fn an_idle_process_makes_no_wakeups() {
     runtime.run(|| pirn::thread::sleep(Duration::from_millis(20)));
     // The watch, the stacks' upkeep and the like come to rest. What must hold is that there comes
     // a time of three seconds without a single wakeup.
-    let patience = Instant::now() + Duration::from_secs(30);
+    let patience = Instant::now() + Duration::from_secs(120);
     loop {
         let before = switches();
         std::thread::sleep(Duration::from_secs(3));
         // The counting thread's own: the sleep, and nothing else that blocks.
-        let woken = switches() - before;
+        let woken = switches().abs_diff(before);
         println!("wakeups in 3 s: {woken}, the test's own sleep among them");
         if woken <= 1 {
             break;

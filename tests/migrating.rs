@@ -44,7 +44,9 @@ fn they_yield_park_sleep_and_end() {
         }
         let sum: u64 = handles.into_iter().map(|handle| handle.join().unwrap()).sum();
         assert_eq!(sum, 19_900);
-        assert!(seen.lock().unwrap().len() <= workers);
+        // One that waits for the lock of `seen` for long, since its holder was not let run, is stuck.
+        let surplus = runtime.metrics().surplus_started as usize;
+        assert!(seen.lock().unwrap().len() <= workers + surplus);
     }
 }
 

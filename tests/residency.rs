@@ -17,7 +17,7 @@ fn residents(runtime: &pirn::Runtime) -> Vec<usize> {
 
 /// Waits until all of `many` have begun and nothing else lives there.
 fn settle(runtime: &pirn::Runtime, begun: &AtomicUsize, many: usize) -> Vec<usize> {
-    let patience = Instant::now() + Duration::from_secs(30);
+    let patience = Instant::now() + Duration::from_secs(120);
     loop {
         let residents = residents(runtime);
         if begun.load(Ordering::Acquire) == many && residents.iter().sum::<usize>() == many {

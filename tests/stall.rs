@@ -6,7 +6,7 @@ use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_millis(50);
 /// Long enough for any machine: a test that gets there has failed.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn watched(workers: usize) -> (pirn::Runtime, mpsc::Receiver<pirn::Stall>) {
     let (sent, received) = mpsc::channel();
@@ -18,6 +18,18 @@ fn watched(workers: usize) -> (pirn::Runtime, mpsc::Receiver<pirn::Stall>) {
         .build()
         .unwrap();
     (runtime, received)
+}
+
+/// The next report like that. Others may come before it: of whoever runs when the system takes the
+/// processor away for long, or of a time at which nobody waited yet. They are repeated.
+#[track_caller]
+fn report(reports: &mpsc::Receiver<pirn::Stall>, is: impl Fn(&pirn::Stall) -> bool) -> pirn::Stall {
+    loop {
+        let stall = reports.recv_timeout(PATIENCE).expect("no report came");
+        if is(&stall) {
+            return stall;
+        }
+    }
 }
 
 /// Spins until it is told to end.
@@ -37,9 +49,8 @@ fn a_stalled_worker_is_reported_with_its_coroutine() {
             let builder = pirn::thread::Builder::new().name("the hog".into());
             (line!() + 1, builder.spawn(move || hog(&theirs)).unwrap())
         });
-        let stall = reports.recv_timeout(PATIENCE).expect("no report came");
+        let stall = report(&reports, |stall| stall.name.as_deref() == Some("the hog"));
         stop.store(true, Ordering::Release);
-        assert_eq!(stall.name.as_deref(), Some("the hog"));
         assert_eq!(stall.spawned_at.file(), file!());
         assert!(stall.spawned_at.line().abs_diff(line) <= 1, "{stall:?}");
         let id = format!("ThreadId({})", stall.coroutine);
@@ -64,14 +75,13 @@ fn residents_that_wait_are_counted() {
         let hogging = pirn::thread::spawn_local(move || hog(&theirs));
         residents.iter().for_each(|resident| resident.thread().unpark());
         let helper = std::thread::spawn(move || {
-            let stall = reports.recv_timeout(PATIENCE);
+            let stall = report(&reports, |stall| stall.waiting > 0);
             stop.store(true, Ordering::Release);
-            stall.expect("no report came")
+            stall
         });
         hogging.join().unwrap();
         residents.into_iter().for_each(|resident| resident.join().unwrap());
         let stall = pirn::blocking(|| helper.join().unwrap());
-        assert!(stall.waiting > 0, "{stall:?}");
         assert_eq!(stall.name, None);
     });
 }
@@ -95,9 +105,8 @@ fn residents_woken_from_elsewhere_are_counted() {
     });
     received.recv().unwrap();
     resident.thread().unpark();
-    let stall = reports.recv_timeout(PATIENCE).expect("no report came");
+    report(&reports, |stall| stall.waiting > 0);
     stop.store(true, Ordering::Release);
-    assert!(stall.waiting > 0, "{stall:?}");
     hogging.join().unwrap();
     resident.join().unwrap();
 }
@@ -121,8 +130,7 @@ fn a_blocked_worker_is_reported_as_such() {
     let (runtime, reports) = watched(1);
     let (open, gate) = mpsc::channel::<()>();
     let blocked = runtime.spawn(move || pirn::block_in_place(|| gate.recv()).is_ok());
-    let stall = reports.recv_timeout(PATIENCE).expect("no report came");
-    assert!(stall.block_in_place, "{stall:?}");
+    report(&reports, |stall| stall.block_in_place);
     drop(open);
     blocked.join().unwrap();
 }

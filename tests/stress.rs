@@ -22,7 +22,7 @@ fn rounds(default: u64, round: impl Fn(pirn::Runtime, u64)) {
         for workers in WORKERS {
             let (done, running) = std::sync::mpsc::channel::<()>();
             let watch = std::thread::spawn(move || {
-                let outcome = running.recv_timeout(Duration::from_secs(120));
+                let outcome = running.recv_timeout(Duration::from_secs(240));
                 if outcome == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
                     eprintln!("hangs: seed {seed}, {workers} workers");
                     std::process::abort();

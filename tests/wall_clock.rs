@@ -82,32 +82,32 @@ const HOUR: i64 = 3600;
 /// Steps the clock forth and back until it is told to stop.
 struct Stepper {
     stop: &'static AtomicBool,
-    thread: Option<std::thread::JoinHandle<u64>>,
+    thread: Option<std::thread::JoinHandle<()>>,
 }
 
 static STOP: AtomicBool = AtomicBool::new(false);
+static STEPS: AtomicU64 = AtomicU64::new(0);
 
 impl Stepper {
     fn start() -> Stepper {
         STOP.store(false, Ordering::Relaxed);
+        STEPS.store(0, Ordering::Relaxed);
         let thread = std::thread::spawn(|| {
-            let mut steps = 0;
             while !STOP.load(Ordering::Relaxed) {
                 for shift in [HOUR, 0, -HOUR, 24 * HOUR, -24 * HOUR] {
                     SHIFT.store(shift, Ordering::Relaxed);
-                    steps += 1;
+                    STEPS.fetch_add(1, Ordering::Relaxed);
                     std::thread::sleep(Duration::from_micros(700));
                 }
             }
             SHIFT.store(0, Ordering::Relaxed);
-            steps
         });
         Stepper { stop: &STOP, thread: Some(thread) }
     }
 
-    fn stop(mut self) -> u64 {
+    fn stop(mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.take().expect("stopped once").join().unwrap()
+        self.thread.take().expect("stopped once").join().unwrap();
     }
 }
 
@@ -117,7 +117,7 @@ fn takes_as_long_as_it_should(what: &str, duration: Duration, wait: impl FnOnce(
     wait();
     let took = start.elapsed();
     assert!(took >= duration, "{what}: {took:?} instead of {duration:?}");
-    assert!(took < duration + Duration::from_secs(20), "{what}: {took:?}");
+    assert!(took < duration + Duration::from_secs(120), "{what}: {took:?}");
 }
 
 fn the_fake_is_in_effect() {
@@ -199,9 +199,11 @@ fn steps_of_the_wall_clock_change_nothing() {
     the_fake_is_in_effect();
     for workers in [1, 2, 4, 8] {
         let stepper = Stepper::start();
-        waits(workers);
-        let steps = stepper.stop();
-        assert!(steps > 50, "{steps}");
+        // On a busy machine the clock may step seldom.
+        while STEPS.load(Ordering::Relaxed) < 50 {
+            waits(workers);
+        }
+        stepper.stop();
     }
     // One step, far, in the middle of each wait, forth and back.
     for shift in [HOUR, -HOUR] {

@@ -23,7 +23,7 @@ pub(crate) const GREETING: &[u8] = b"Hello from a coroutine!\n";
 /// A connection on which nothing comes or goes for so long is closed.
 const IDLE: Duration = Duration::from_secs(60);
 /// What a connection that is refused may still send before it is cut off, and how long.
-const LINGER: Duration = Duration::from_secs(1);
+const LINGER: Duration = Duration::from_secs(5);
 
 const MAX_HEADERS: usize = 64;
 const MAX_HEAD: usize = 16 * 1024;

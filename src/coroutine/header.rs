@@ -70,6 +70,8 @@ pub(crate) enum Joiner {
 pub(crate) struct Resident {
     switch: UnsafeCell<Option<Switch>>,
     pub(crate) suspender: Cell<Option<Suspender>>,
+    /// Where on its stack it last parked: near to what it touches first when it runs again.
+    pub(crate) parked_at: Cell<*const ()>,
     /// Why the last wait ended, written by the claimant before it hands the coroutine over.
     pub(crate) outcome: Cell<Outcome>,
     pub(crate) reason: Cell<WaitReason>,
@@ -282,6 +284,7 @@ impl Coroutine {
                 Resident {
                     switch: UnsafeCell::new(None),
                     suspender: Cell::new(None),
+                    parked_at: Cell::new(ptr::null()),
                     outcome: Cell::new(Outcome::Woken),
                     reason: Cell::new(WaitReason::None),
                     class: seed.class,

@@ -16,8 +16,9 @@
 //! nobody.
 //!
 //! Machines look at their coroutines in steps, and stop at the first that may go on or as soon as
-//! something runs, so the look is in nobody's way. What it costs is bounded by time: after a look that
-//! took a millisecond there is none for a tenth of a second.
+//! something runs, so the look is in nobody's way. What it costs is bounded: after a look for which the
+//! machines have run for a millisecond there is none for a tenth of a second. How long it took is no
+//! measure of that: on a busy system most of it is the time for which they wait for a processor.
 //!
 //! The look is taken by the last one that comes to rest: sysmon, before it goes to sleep for good, or
 //! a plain thread that has waited in pirn for a while. So an idle process stays idle. Machines that
@@ -36,7 +37,7 @@ use std::time::{Duration, Instant};
 
 /// How long the machines may do nothing towards an answer: others' questions may come first.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// For how many times as long as a look took there is no other.
+/// For how many times as long as the machines have run for a look there is no other.
 const SHARE: u32 = 100;
 /// How long they may take to begin their part of the report.
 const REPORTED_IN: Duration = Duration::from_secs(10);
@@ -80,9 +81,12 @@ pub(crate) fn check() -> Option<Duration> {
     if !early.is_zero() {
         return Some(early);
     }
+    let had_run = have_run(&runtimes);
     let proof = prove(&runtimes);
-    looks.next =
-        begun.elapsed().checked_mul(SHARE).and_then(|pause| Instant::now().checked_add(pause));
+    let ran = have_run(&runtimes).zip(had_run).map(|(now, then)| now.saturating_sub(then));
+    let took = begun.elapsed();
+    let cost = ran.map_or(took, |ran| ran.min(took));
+    looks.next = cost.checked_mul(SHARE).and_then(|pause| Instant::now().checked_add(pause));
     let rest = match proof {
         Ok(rest) => rest,
         Err(Doubt::Hope) => return None,
@@ -104,6 +108,12 @@ pub(crate) fn check() -> Option<Duration> {
     }
     looks.reported = Some(rest);
     None
+}
+
+/// For how long all machines have run; `None` where the system does not say.
+fn have_run(runtimes: &[Arc<Shared>]) -> Option<Duration> {
+    let of = |processor: &Arc<Processor>| processor.watch.thread.get()?.has_run();
+    runtimes.iter().map(|shared| shared.processors().iter().map(of).sum::<Option<Duration>>()).sum()
 }
 
 /// What there is to know of earlier looks.

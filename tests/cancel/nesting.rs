@@ -266,7 +266,8 @@ fn callbacks_run_in_coroutines() {
     let add = |calls: &AtomicU32, n| {
         calls.fetch_add(n, Ordering::SeqCst);
     };
-    let token = CancelToken::with_timeout(Duration::from_millis(3));
+    // Long enough for what has to be there, or gone again, before it is over.
+    let token = CancelToken::with_timeout(Duration::from_millis(300));
     let calls = Arc::new(AtomicU32::new(0));
     let (first, second, third) = (calls.clone(), calls.clone(), calls.clone());
     token.on_cancel(move |_| add(&first, 1)).detach();

@@ -18,7 +18,8 @@ fn jobs_through_one_channel_reach_every_idle_worker() {
     }
 
     impl Job {
-        /// Holds its worker until all jobs of the round do, or for a while.
+        /// Holds its worker until all jobs of the round do, or for longer than the system lets a thread
+        /// wait for a processor.
         fn run(self, workers: usize) {
             self.running.fetch_add(1, Ordering::Relaxed);
             let start = Instant::now();
@@ -26,7 +27,7 @@ fn jobs_through_one_channel_reach_every_idle_worker() {
                 if self.running.load(Ordering::Relaxed) == workers {
                     break true;
                 }
-                if start.elapsed() > ms(100) {
+                if start.elapsed() > ms(1_000) {
                     break false;
                 }
                 std::thread::yield_now();

@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+/// Long enough for any machine: a test that gets there has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
 /// A folder of a test's own, removed at its end.
 pub(crate) struct Folder(pub(crate) PathBuf);
 
@@ -35,7 +38,7 @@ pub(crate) struct Client(BufReader<UnixStream>);
 impl Client {
     pub(crate) fn connect(path: &Path) -> Client {
         let stream = UnixStream::connect(path).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         Client(BufReader::new(stream))
     }
 
@@ -67,9 +70,22 @@ impl Client {
     /// then left out.
     #[track_caller]
     pub(crate) fn until(&mut self, request: &str, is_right: impl Fn(&str) -> bool) -> String {
-        let deadline = Instant::now() + Duration::from_secs(30);
+        self.until_answered(request, |answer| {
+            assert!(answer.contains("\"ok\":"), "{request}: {answer}");
+            is_right(answer)
+        })
+    }
+
+    /// The same, of a request that may also be refused meanwhile.
+    #[track_caller]
+    pub(crate) fn until_answered(
+        &mut self,
+        request: &str,
+        is_right: impl Fn(&str) -> bool,
+    ) -> String {
+        let deadline = Instant::now() + PATIENCE;
         loop {
-            let answer = self.good(request);
+            let answer = self.ask(request);
             if is_right(&answer) {
                 return answer;
             }

@@ -147,7 +147,8 @@ fn a_listener_for_ipv6_may_leave_the_other_family_alone() {
     for only_v6 in [true, false] {
         let listener = SocketBuilder::new().only_v6(only_v6).listen(any).unwrap();
         assert_eq!(SockRef::from(&listener).only_v6().unwrap(), only_v6);
-        let addr = SocketAddr::new(V4.ip(), listener.local_addr().unwrap().port());
+        // Of the other family's addresses one where nobody else can have that port.
+        let addr = SocketAddr::new(own_addr().ip(), listener.local_addr().unwrap().port());
         assert_eq!(TcpStream::connect(addr).is_err(), only_v6);
     }
 }

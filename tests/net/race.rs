@@ -115,8 +115,11 @@ fn if_all_fail_the_error_is_that_of_the_last() {
     everywhere(|_world| {
         let broadcast = SocketAddr::from(([255, 255, 255, 255], 1));
         let nobody = refused();
-        let (listener, nobody_v6) = bind((std::net::Ipv6Addr::LOCALHOST, 0).into());
-        drop(listener);
+        // There is one address for all here: the port is kept, so that nobody else listens there.
+        let v6 = socket2::Domain::IPV6;
+        let kept = socket2::Socket::new(v6, socket2::Type::STREAM, None).unwrap();
+        kept.bind(&SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, 0)).into()).unwrap();
+        let nobody_v6 = kept.local_addr().unwrap().as_socket().unwrap();
         for addrs in [
             vec![nobody, broadcast],
             vec![broadcast, nobody],

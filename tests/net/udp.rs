@@ -2,7 +2,9 @@
 
 use crate::descriptors::{closes_on_exec, is_nonblocking};
 use crate::std_parity::{fail_alike, like_std};
-use crate::support::{Flag, Peer, everywhere, everywhere_each_ip, guarded, runtime, wait_until};
+use crate::support::{
+    Flag, Peer, everywhere, everywhere_each_ip, guarded, own_addr, runtime, wait_until,
+};
 use pirn::net::UdpSocket;
 use socket2::SockRef;
 use std::io::{self, ErrorKind};
@@ -154,7 +156,7 @@ fn one_edge_serves_ten_receivers() {
 #[test]
 fn a_refusal_wakes_a_receiver() {
     everywhere(|world| {
-        let (socket, addr) = local();
+        let (socket, addr) = bind(own_addr());
         drop(socket);
         let (socket, _) = local();
         socket.connect(addr).unwrap();

@@ -1,7 +1,7 @@
 //! Many datagrams with one call.
 
 use crate::std_parity::like_std;
-use crate::support::{Flag, Peer, everywhere, everywhere_each_ip, wait_until};
+use crate::support::{Flag, Peer, everywhere, everywhere_each_ip, own_addr, wait_until};
 use crate::udp::{bind, local};
 use pirn::net::{Datagram, Datagrams, SocketAddr, UdpSocket};
 use std::io::ErrorKind;
@@ -151,7 +151,7 @@ fn an_error_after_the_first_cuts_a_batch_short() {
         assert!(datagrams.iter().map(|it| it.bytes()).eq([b"a", b"b", b"d"]));
 
         // A peer that is not there is told of once; what was not sent is for the caller to send.
-        let (gone, to_gone) = local();
+        let (gone, to_gone) = bind(own_addr());
         drop(gone);
         socket.connect(to_gone).unwrap();
         socket.send(b"").unwrap();

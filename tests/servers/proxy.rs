@@ -71,8 +71,10 @@ fn a_client_that_vanishes_takes_its_connection_along() {
 
 #[test]
 fn a_server_that_is_not_there_ends_the_connection() {
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let proxy = proxy(1, gone);
+    // The port is kept, so that nobody else listens there.
+    let kept = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    kept.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let proxy = proxy(1, kept.local_addr().unwrap().as_socket().unwrap());
     let mut stream = proxy.connect();
     let ended = stream.read(&mut [0]);
     assert!(matches!(ended, Ok(0)) || ended.is_err(), "{ended:?}");

@@ -25,7 +25,7 @@ fn crowd(wait: impl Fn() + Clone + Send + Sync + 'static, go: impl FnOnce() + Se
         go();
         crowd.into_iter().for_each(|one| one.join().unwrap());
         // A quadratic queue would take minutes.
-        assert!(start.elapsed() < Duration::from_secs(40), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(240), "{:?}", start.elapsed());
     });
 }
 
@@ -49,7 +49,7 @@ fn one_mutex() {
     drop(guard);
     crowd.into_iter().for_each(|one| one.join().unwrap());
     assert_eq!(*MUTEX.lock().unwrap(), CROWD);
-    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(240), "{:?}", start.elapsed());
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn one_rwlock() {
     drop(writer);
     crowd.into_iter().for_each(|one| one.join().unwrap());
     assert_eq!(*LOCK.read().unwrap(), CROWD / 10);
-    assert!(start.elapsed() < Duration::from_secs(40), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(240), "{:?}", start.elapsed());
 }
 
 #[test]

@@ -165,7 +165,7 @@ fn a_greedy_one_does_not_starve_others() {
                 others.into_iter().for_each(|join| join());
                 *mutex.lock().unwrap() = true;
                 greedy.join().unwrap();
-                assert!(start_of_wait.elapsed() < Duration::from_secs(20));
+                assert!(start_of_wait.elapsed() < Duration::from_secs(120));
             });
         }
     }

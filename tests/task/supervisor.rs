@@ -72,5 +72,5 @@ fn a_cancellation_is_no_failure() {
     supervised.cancel();
     assert!(supervised.join().unwrap_err().is::<pirn::Cancelled>());
     assert!(begun.recv().is_err(), "it was run once");
-    assert!(start.elapsed() < Duration::from_secs(30));
+    assert!(start.elapsed() < Duration::from_secs(120));
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use netpoll::{Event, Events, Poller};
 
 /// Longer than any wait in a test that passes.
-pub(crate) const LONG: Duration = Duration::from_secs(30);
+pub(crate) const LONG: Duration = Duration::from_secs(120);
 
 /// One poll with room for a few events.
 pub(crate) fn poll(poller: &Poller, timeout: Duration) -> Vec<Event> {

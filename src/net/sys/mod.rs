@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "recv, send, recvmsg, sendmsg, poll and setsockopt")]
 
+mod calls;
 mod descriptors;
 mod many;
 
@@ -110,6 +111,7 @@ pub(super) fn is_internet_stream(socket: &SockRef<'_>) -> bool {
         && socket.local_addr().is_ok_and(|addr| addr.is_ipv4() || addr.is_ipv6())
 }
 
+#[inline]
 fn count(result: isize) -> io::Result<usize> {
     usize::try_from(result).map_err(|_negative| io::Error::last_os_error())
 }
@@ -118,7 +120,7 @@ fn count(result: isize) -> io::Result<usize> {
 pub(super) fn recv(fd: BorrowedFd<'_>, buf: &mut [u8], keep: Keep) -> io::Result<usize> {
     let flags = keep.flags();
     // SAFETY: the descriptor is open, and the pointer and length are those of a buffer of ours.
-    count(unsafe { libc::recv(fd.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), flags) })
+    count(unsafe { calls::recv(fd.as_raw_fd(), buf.as_mut_ptr().cast(), buf.len(), flags) })
 }
 
 /// Receives a datagram, and says where it came from.
@@ -177,7 +179,7 @@ pub(super) fn send_to(fd: BorrowedFd<'_>, buf: &[u8], to: &SockAddr) -> io::Resu
 #[inline]
 pub(super) fn send(fd: BorrowedFd<'_>, buf: &[u8]) -> io::Result<usize> {
     // SAFETY: the descriptor is open, and the pointer and length are those of a readable buffer.
-    count(unsafe { libc::send(fd.as_raw_fd(), buf.as_ptr().cast(), buf.len(), SEND_FLAGS) })
+    count(unsafe { calls::send(fd.as_raw_fd(), buf.as_ptr().cast(), buf.len(), SEND_FLAGS) })
 }
 
 /// How many of `buffers` one call takes.

@@ -175,8 +175,9 @@ impl<T, H: Host> State<T, H> {
         None
     }
 
-    /// Adds a message, for which there is room.
-    #[inline]
+    /// Adds a message, for which there is room. Inlined with [`Channel::wake`], which then looks at
+    /// what there can be alone; so is [`State::take`].
+    #[inline(always)]
     pub(super) fn put(&mut self, message: T) -> Wake<T, H> {
         self.buffer.push(message);
         Wake {
@@ -188,7 +189,7 @@ impl<T, H: Host> State<T, H> {
     }
 
     /// Takes a message, if there is one that is not promised.
-    #[inline]
+    #[inline(always)]
     pub(super) fn take(&mut self) -> Option<(T, Wake<T, H>)> {
         if !self.has_message() {
             return None;
@@ -253,7 +254,7 @@ impl<T, H: Host> Channel<T, H> {
     }
 
     /// Wakes those who can go on, now that the lock is free; `watched` is the side of the watchers.
-    #[inline]
+    #[inline(always)]
     pub(super) fn wake(&self, wake: Wake<T, H>, watched: Side) {
         drop(wake.first);
         drop(wake.second);

@@ -1,7 +1,10 @@
 //! What a machine runs next, and its search for the work of others.
 
+#![expect(unsafe_code, reason = "looks at residents")]
+
 use super::Machine;
 use crate::coroutine::Coroutine;
+use crate::primitive::prefetch;
 use crate::sched::processor::{Processor, bump};
 use crate::sched::shared::clock;
 use crossbeam_deque::Steal;
@@ -26,6 +29,13 @@ const SEARCH_ROUNDS: usize = 4;
 const SEARCH_SAMPLE: usize = 8;
 /// How long a machine must have gone on with what it runs before its latest spawn is taken.
 const LATEST_AFTER: Duration = Duration::from_micros(2);
+
+/// So many residents must be left for the next one's stack to be asked for. Of fewer it is at hand.
+const SEVERAL: usize = 4;
+/// How much of it that is, in lines of 64 bytes, from so many bytes below the request on: the frames
+/// from the switch to whoever reads from a socket.
+const STACK_LINES: usize = 9;
+const BELOW: usize = 64;
 
 impl Machine {
     /// The next coroutine to run; sleeps until there is one. `None`: the machine is to end.
@@ -104,7 +114,7 @@ impl Machine {
             self.streak.set(0);
             // Residents and starts take turns, so that neither can starve the other.
             if schedules.is_multiple_of(2)
-                && let Some(coroutine) = self.ready.pop()
+                && let Some(coroutine) = self.next_resident()
             {
                 return Some(coroutine);
             }
@@ -113,10 +123,25 @@ impl Machine {
                     Some(coroutine) => return Some(coroutine),
                     None => continue,
                 },
-                None if self.processor.backlog.is_empty() => return self.ready.pop(),
+                None if self.processor.backlog.is_empty() => return self.next_resident(),
                 None => self.processor.backlog.take_newest(|start| self.runq.push(start)),
             }
         }
+    }
+
+    /// The first of the residents that are ready. Where several are, the stack of the one behind it is
+    /// asked for: it may not have run for long.
+    #[inline(always)]
+    fn next_resident(&self) -> Option<Coroutine> {
+        let coroutine = self.ready.pop();
+        if self.ready.len() >= SEVERAL
+            && let Some(next) = self.ready.first()
+        {
+            // SAFETY: it is in the queue, so it is alive, and this is its home.
+            let resident = unsafe { next.as_ref().resident() };
+            prefetch(resident.parked_at.get().wrapping_byte_sub(BELOW), STACK_LINES);
+        }
+        coroutine
     }
 
     /// What wakes and spawns each other has had its turn: to the end of the queue.

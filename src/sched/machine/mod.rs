@@ -196,6 +196,7 @@ impl Machine {
                     return;
                 }
                 Resumed::Suspended(request) => {
+                    resident.parked_at.set(request.cast_const());
                     // SAFETY: a suspension's word points to a request in the suspended frame.
                     let request = unsafe { &*request.cast::<ParkRequest>() };
                     self.record(|pen| pen.park(shared_part, request.reason));

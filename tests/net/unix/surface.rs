@@ -185,8 +185,10 @@ fn addresses_of_every_kind() {
                 assert_eq!(sender.recv(&mut [0; 16]).unwrap(), 9);
             }
         }
-        // A name that may hold anything, of any length that there is room for.
-        let longest: Vec<u8> = (0..107).rev().collect();
+        // A name that may hold anything, of any length that there is room for. It is the system's, so
+        // there is something of this process in it.
+        let mut longest: Vec<u8> = (0..107).rev().collect();
+        longest[..4].copy_from_slice(&std::process::id().to_be_bytes());
         let longest = SocketAddr::from_abstract_name(longest).unwrap();
         let listener = UnixListener::bind_addr(&longest).unwrap();
         let client = UnixStream::connect_addr(&longest).unwrap();

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const ROWS: u16 = 30;
 const COLUMNS: u16 = 120;
 /// Long enough for any machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) struct Pty {
     own: File,
