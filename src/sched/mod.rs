@@ -315,9 +315,14 @@ pub(crate) unsafe fn spawn<T>(
     // SAFETY: as in `with_machine`; spawning does not park.
     let machine = unsafe { tls::current().as_ref() };
     let machine = machine.filter(|machine| Arc::ptr_eq(&machine.shared, shared));
-    match machine {
-        Some(machine) => machine.credit(class)?,
-        None => shared.stacks.credit(class, 1)?,
+    let credited = match machine {
+        Some(machine) => machine.credit(class),
+        None => shared.stacks.credit(class, 1),
+    };
+    if let Err(error) = credited {
+        // Not on the way out, where the error would leak if this panics.
+        drop(body);
+        return Err(error);
     }
     let seed = Seed {
         id: match (spans.number(), machine) {

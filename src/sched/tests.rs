@@ -1,9 +1,10 @@
 //! The scheduler over a driver without an outside world: what it asks of it, and when.
 
 use crate::blocking::BlockingPool;
-use crate::sched::{Config, Driver, Residence, Shared, Survey, Visit};
+use crate::sched::machine::hold_beginners;
+use crate::sched::{Config, Driver, Residence, Shared, Survey, Visit, block_in_place};
 use crate::stack::{Class, StackOptions, Stacks};
-use crate::thread::{Builder, Thread, current, park, sleep, yield_now};
+use crate::thread::{Builder, Thread, current, park, sleep, spawn, yield_now};
 use crate::util::rng::Rng;
 use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
@@ -106,6 +107,10 @@ struct Scheduler {
 
 impl Scheduler {
     fn new() -> Scheduler {
+        Scheduler::with_surplus(0)
+    }
+
+    fn with_surplus(max_surplus: usize) -> Scheduler {
         let world = Arc::new(World::default());
         let theirs = world.clone();
         let config = Config {
@@ -119,10 +124,14 @@ impl Scheduler {
             on_swallowed_cancel: None,
             on_rest: || None,
             on_deadlock: crate::OnDeadlock::Off,
-            max_surplus: 0,
+            max_surplus,
             trace: None,
             blocking: BlockingPool::new("test".into(), 1),
-            driver: Box::new(move |_| Ok(Box::new(Fake(theirs.clone())))),
+            driver: Box::new(move |number| {
+                // What interrupts one is not to end the sleep of another.
+                let world = if number == 0 { theirs.clone() } else { Arc::default() };
+                Ok(Box::new(Fake(world)))
+            }),
         };
         let stacks = Stacks::new(StackOptions::default()).unwrap();
         Scheduler { shared: Shared::start(config, stacks).unwrap(), world }
@@ -365,4 +374,25 @@ fn a_machine_that_panics_ends_the_process() {
         drop(reader);
         assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGABRT), "{said}");
     }
+}
+
+/// The system takes its time to let the machine's thread run, longer than the watch stays awake while
+/// nothing goes on.
+#[test]
+fn a_machine_that_begins_late_wakes_the_watch() {
+    let beginners = hold_beginners();
+    let scheduler = Scheduler::with_surplus(1);
+    while !scheduler.shared.sysmon.is_asleep() {
+        std::thread::yield_now();
+    }
+    let (sent, received) = std::sync::mpsc::channel();
+    scheduler.spawn(move || {
+        let (answer, awaited) = std::sync::mpsc::channel();
+        drop(spawn(move || answer.send(())));
+        // The only machine is in here, so the watch has to start another one.
+        let answered = block_in_place(|| awaited.recv_timeout(Duration::from_secs(30)));
+        sent.send(answered).unwrap();
+    });
+    drop(beginners);
+    assert_eq!(received.recv().unwrap(), Ok(()));
 }

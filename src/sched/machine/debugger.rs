@@ -147,6 +147,12 @@ const fn tag(reason: &WaitReason) -> u32 {
 /// The list is changed under this lock.
 static LINKS: Mutex<()> = Mutex::new(());
 
+/// Keeps machines that begin from going on, until it is dropped.
+#[cfg(test)]
+pub(in crate::sched) fn hold_beginners() -> std::sync::MutexGuard<'static, ()> {
+    LINKS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A machine, for a debugger.
 #[repr(C)]
 pub(super) struct Entry<'a> {

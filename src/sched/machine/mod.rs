@@ -23,6 +23,8 @@ use crate::stack::{AltStack, Cache};
 use crate::timers::Timers;
 use crate::util::rng::Rng;
 use crossbeam_deque::Worker;
+#[cfg(test)]
+pub(super) use debugger::hold_beginners;
 use ending::NeverUnwinds;
 use lingering::Linger;
 use placing::Habits;
@@ -133,6 +135,8 @@ pub(super) fn run(shared: Arc<Shared>, processor: Arc<Processor>, runq: Worker<C
     let entry = debugger::Entry::new(&machine, thread.id());
     let _findable = entry.link();
     machine.processor.set_activity(Activity::Running);
+    // It may have gone to sleep before this thread began.
+    machine.shared.sysmon.notice_work();
     let whole = NeverUnwinds;
     while let Some(coroutine) = machine.find_runnable() {
         machine.execute(coroutine);
