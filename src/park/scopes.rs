@@ -223,7 +223,7 @@ pub struct SwallowedCancel {
     pub name: Option<String>,
     /// Where it was spawned.
     pub spawned_at: &'static std::panic::Location<'static>,
-    /// How often it has been told.
+    /// How often it has been told: 16, 32, and so on. At most 128 if it is the `whole` coroutine.
     pub deliveries: u32,
     /// Whether the whole coroutine is cancelled, and not a scope in it.
     pub whole: bool,

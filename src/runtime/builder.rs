@@ -146,8 +146,8 @@ impl Builder {
     }
 
     /// Calls `report` when a cancellation has been delivered again and again, since a `catch_unwind`
-    /// in what it is to end swallows it: at the 16th time, and whenever that has doubled. It runs in
-    /// that coroutine.
+    /// in what it is to end swallows it: at the 16th time, and whenever that has doubled; of the
+    /// cancellation of a whole coroutine, the 128th is the last. It runs in that coroutine.
     pub fn on_swallowed_cancel(
         mut self,
         report: impl Fn(&SwallowedCancel) + Send + Sync + 'static,
