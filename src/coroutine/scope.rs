@@ -1,7 +1,8 @@
-//! The count of coroutines that a scope waits for.
+//! The count of coroutines that a scope waits for, or a pool for those that have left it.
 
 #![expect(unsafe_code, reason = "claims the scope owner's ticket")]
 
+use crate::coroutine::execution::unwind_cancelled;
 use crate::coroutine::{Cancelled, Coroutine};
 use crate::park::{self, Cancel, Outcome, Ticket, WaitReason};
 use crate::sched;
@@ -136,20 +137,42 @@ impl ScopeCount {
                 self.cancel();
                 cancel = Cancel::Defer;
             }
-            let outcome = park::park(WaitReason::Scope, None, cancel, |ticket| {
-                let mut owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
-                if self.running.load(Ordering::Acquire) == 0 {
-                    return false;
-                }
-                *owner = Some(ticket);
-                true
-            });
+            let outcome = self.pause(WaitReason::Scope, cancel);
             debug_assert!(matches!(outcome, Outcome::Woken | Outcome::Interrupted));
         }
         // The last one may still hold the lock; nothing of the scope's may go before it has left.
-        self.owner.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.retract();
         // The coroutines refer to this, too: that ring would keep all of them for ever.
         let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
         drop(mem::take(&mut children.list));
+    }
+
+    /// Waits until none is running at some moment, for one caller at a time. A cancellation ends this
+    /// wait.
+    pub(crate) fn wait_for_none(&self) {
+        while self.running.load(Ordering::Acquire) != 0 {
+            let outcome = self.pause(WaitReason::Join, Cancel::Deliver);
+            self.retract();
+            if outcome == Outcome::Cancelled {
+                unwind_cancelled();
+            }
+        }
+    }
+
+    /// Waits until the last one ends, if one is running.
+    fn pause(&self, reason: WaitReason, cancel: Cancel) -> Outcome {
+        park::park(reason, None, cancel, |ticket| {
+            let mut owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
+            if self.running.load(Ordering::Acquire) == 0 {
+                return false;
+            }
+            *owner = Some(ticket);
+            true
+        })
+    }
+
+    /// Takes back the ticket that nobody has claimed.
+    fn retract(&self) {
+        self.owner.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }

@@ -1,10 +1,12 @@
 //! No more than so many at a time.
 
+use crate::coroutine::ScopeCount;
 use crate::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::task::handles::AsCompleted;
 use crate::thread::{self, JoinHandle};
 use std::fmt;
 use std::iter::{Fuse, Peekable};
+use std::mem;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
@@ -27,6 +29,24 @@ use std::sync::Arc;
 pub struct Pool {
     slots: Arc<Semaphore>,
     size: usize,
+    /// Those that have given their places back and have not completed yet.
+    leaving: Arc<ScopeCount>,
+    /// Held by the one who waits for them.
+    last: Arc<Semaphore>,
+}
+
+/// Somebody's place in a pool.
+struct Place {
+    slot: Option<OwnedSemaphorePermit>,
+    leaving: Arc<ScopeCount>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // Before the place is free, so that whoever finds the pool empty knows of this one.
+        self.leaving.one_more().hand_over();
+        self.slot = None;
+    }
 }
 
 impl Pool {
@@ -40,7 +60,8 @@ impl Pool {
     pub fn new(size: usize) -> Pool {
         assert!(size > 0, "a pool for nobody");
         assert!(u32::try_from(size).is_ok(), "a pool for more than u32::MAX");
-        Pool { slots: Arc::new(Semaphore::new(size)), size }
+        let slots = Arc::new(Semaphore::new(size));
+        Pool { slots, size, leaving: Arc::default(), last: Arc::new(Semaphore::new(1)) }
     }
 
     /// How many may run.
@@ -64,7 +85,7 @@ impl Pool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        start(self.slots.clone().acquire_owned().expect("nobody closes it"), f)
+        self.start(self.slots.clone().acquire_owned().expect("nobody closes it"), f)
     }
 
     /// Spawns if there is a place.
@@ -83,15 +104,49 @@ impl Pool {
         T: Send + 'static,
     {
         match self.slots.clone().try_acquire_owned() {
-            Ok(slot) => Ok(start(slot, f)),
+            Ok(slot) => Ok(self.start(slot, f)),
             Err(_full) => Err(f),
         }
     }
 
-    /// Waits until the pool is empty. What others spawn meanwhile waits until then.
+    /// Waits until the pool is empty, and those that were in it have [finished](JoinHandle::is_finished).
+    /// What others spawn meanwhile waits until it is empty. One of them that calls this, in a destructor
+    /// too, waits for itself.
     pub fn join(&self) {
         let size = u32::try_from(self.size).expect("checked when it was made");
         drop(self.slots.acquire_many(size).expect("nobody closes it"));
+        // A place is free before its coroutine has completed, so that whoever has joined one finds its
+        // place free. What destroys the result may need a place, so none is held here.
+        let _last = self.last.acquire().expect("nobody closes it");
+        self.leaving.wait_for_none();
+    }
+
+    /// Spawns into a place.
+    #[track_caller]
+    fn start<F, T>(&self, slot: OwnedSemaphorePermit, f: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        /// Counts out what never was a coroutine.
+        struct NotSpawned<'a>(&'a ScopeCount);
+
+        impl Drop for NotSpawned<'_> {
+            fn drop(&mut self) {
+                self.0.one_finished(None);
+            }
+        }
+
+        let not_spawned = NotSpawned(&self.leaving);
+        let place = Place { slot: Some(slot), leaving: self.leaving.clone() };
+        let run = move || {
+            let _place = place;
+            f()
+        };
+        let handle = thread::Builder::new().spawn_counted(&self.leaving, run);
+        let handle = handle.expect("failed to spawn coroutine");
+        mem::forget(not_spawned);
+        handle
     }
 
     /// Calls `f` with each of the items, as many at a time as there are places, and returns what
@@ -153,20 +208,6 @@ impl Pool {
     }
 }
 
-/// Spawns into a place.
-#[track_caller]
-fn start<F, T>(slot: OwnedSemaphorePermit, f: F) -> JoinHandle<T>
-where
-    F: FnOnce() -> T + Send + 'static,
-    T: Send + 'static,
-{
-    let run = move || {
-        let _slot = slot;
-        f()
-    };
-    thread::Builder::new().spawn(run).expect("failed to spawn coroutine")
-}
-
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").field("size", &self.size).field("free", &self.free()).finish()
@@ -203,7 +244,7 @@ where
             let Some(slot) = slot else { break };
             let Some(item) = self.items.next() else { break };
             let f = self.f.clone();
-            self.running.add(self.next, start(slot, move || f(item)));
+            self.running.add(self.next, self.pool.start(slot, move || f(item)));
             self.next += 1;
         }
         let (number, result) = self.running.next()?;

@@ -2,6 +2,7 @@
 
 #![expect(unsafe_code, reason = "states what each kind of spawn guarantees")]
 
+use crate::coroutine::ScopeCount;
 use crate::runtime;
 use crate::sched::{self, Shared, Spawn};
 use crate::stack::Class;
@@ -140,6 +141,28 @@ impl Builder {
         counted.hand_over();
         count.add(&coroutine);
         Ok(ScopedJoinHandle::new(JoinInner::new(coroutine)))
+    }
+
+    /// Spawns a coroutine that `count` is told of when it has completed.
+    #[track_caller]
+    pub(crate) fn spawn_counted<F, T>(
+        self,
+        count: &Arc<ScopeCount>,
+        f: F,
+    ) -> io::Result<JoinHandle<T>>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let mut spawn = self.into_spawn(Location::caller())?;
+        spawn.scope = Some(count.clone());
+        let mut f = Some(f);
+        let coroutine = runtime::with_current_or_default(|runtime| {
+            let f = f.take().expect("called once");
+            // SAFETY: closure and result are `Send` and borrow nothing.
+            unsafe { sched::spawn(runtime, spawn, f) }
+        })?;
+        Ok(JoinHandle(JoinInner::new(coroutine)))
     }
 
     /// Spawns a coroutine that starts and stays on the calling worker; see

@@ -69,6 +69,58 @@ fn a_full_pool_gives_the_closure_back() {
     });
 }
 
+/// Whoever has joined the pool finds its coroutines finished; whoever has joined a coroutine finds its
+/// place free.
+#[test]
+fn an_empty_pool_has_nobody_left() {
+    everywhere(|| {
+        let pool = Pool::new(4);
+        for _ in 0..50 {
+            let handles: Vec<_> = (0..6).map(|n| pool.spawn(move || n)).collect();
+            pool.join();
+            assert!(handles.iter().all(|handle| handle.is_finished()));
+            pool.spawn(|| ()).join().unwrap();
+            assert_eq!(pool.free(), 4);
+        }
+    });
+}
+
+/// A result that nobody claims is part of its coroutine, and may need a place itself.
+#[test]
+fn a_pool_is_joined_with_the_results_of_its_coroutines() {
+    struct Slow(Pool, Arc<Event>, Arc<Event>);
+    impl Drop for Slow {
+        fn drop(&mut self) {
+            self.1.set();
+            self.2.wait();
+            self.0.spawn(|| ()).join().unwrap();
+        }
+    }
+
+    everywhere(|| {
+        let pool = Pool::new(1);
+        let (left, gate) = (Arc::new(Event::new()), Arc::new(Event::new()));
+        let slow = Slow(pool.clone(), left.clone(), gate.clone());
+        let unclaimed = Arc::new(Event::new());
+        let theirs = unclaimed.clone();
+        drop(pool.spawn(move || {
+            theirs.wait();
+            slow
+        }));
+        unclaimed.set();
+        left.wait();
+        assert_eq!(pool.free(), 1);
+        // The wait for it can be cancelled, and another one waits then.
+        assert!(timeout(Duration::from_millis(1), || pool.join()).is_err());
+        let theirs = pool.clone();
+        let joined = pirn::spawn(move || theirs.join());
+        assert!(!joined.is_finished());
+        gate.set();
+        pool.join();
+        joined.join().unwrap();
+    });
+}
+
 #[test]
 fn maps_keep_their_order_and_their_bound() {
     everywhere(|| {
