@@ -29,6 +29,7 @@ mod cpu;
 mod echo;
 mod epoll;
 mod files;
+mod floors;
 mod http;
 mod idle;
 mod limits;
@@ -50,7 +51,8 @@ use std::process::ExitCode;
 
 type Row = (&'static str, fn());
 
-const ROWS: [Row; 20] = [
+const ROWS: [Row; 21] = [
+    ("floors", floors::floors),
     ("switch", micro::switch),
     ("spawn", micro::spawn),
     ("parked", micro::parked),
