@@ -9,7 +9,17 @@ use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 #[test]
 fn connect_by_name() {
     everywhere(|world| {
-        let (listener, addr) = bind(([127, 0, 0, 1], 0).into());
+        // The name stands for both families: nobody is to listen at that port of the other one.
+        let (listener, addr, _kept) = loop {
+            let (listener, addr) = bind(([127, 0, 0, 1], 0).into());
+            let kept = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::STREAM, None);
+            let kept = kept.unwrap();
+            let other = SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, addr.port()));
+            match kept.bind(&other.into()) {
+                Ok(()) => break (listener, addr, kept),
+                Err(error) => assert_eq!(error.kind(), ErrorKind::AddrInUse),
+            }
+        };
         let client = world.spawn(move || {
             TcpStream::connect(("localhost", addr.port())).unwrap().write_all(&[144]).unwrap();
             TcpStream::connect(format!("localhost:{}", addr.port())).unwrap()
