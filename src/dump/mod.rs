@@ -12,7 +12,7 @@ mod stacks;
 mod text;
 
 #[cfg(test)]
-pub(crate) use collect::hold_up;
+pub(crate) use collect::{MORE_PATIENCE, hold_up};
 pub(crate) use collect::{PATIENCE, dump, migrant, resident, running, since};
 pub(crate) use deadlock::{COMMON_THREADS, check as check_for_deadlock};
 pub(crate) use json::coroutine_fields;
