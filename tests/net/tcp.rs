@@ -1,7 +1,7 @@
 //! What std's own tests expect of TCP, wherever the two ends run.
 
 use crate::support::{
-    Flag, bind, everywhere, everywhere_each_ip, own_addr, pair, pair_at, wait_until,
+    Flag, bind, bind_by_name, everywhere, everywhere_each_ip, own_addr, pair, pair_at, wait_until,
 };
 use pirn::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
@@ -9,17 +9,7 @@ use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 #[test]
 fn connect_by_name() {
     everywhere(|world| {
-        // The name stands for both families: nobody is to listen at that port of the other one.
-        let (listener, addr, _kept) = loop {
-            let (listener, addr) = bind(([127, 0, 0, 1], 0).into());
-            let kept = socket2::Socket::new(socket2::Domain::IPV6, socket2::Type::STREAM, None);
-            let kept = kept.unwrap();
-            let other = SocketAddr::from((std::net::Ipv6Addr::LOCALHOST, addr.port()));
-            match kept.bind(&other.into()) {
-                Ok(()) => break (listener, addr, kept),
-                Err(error) => assert_eq!(error.kind(), ErrorKind::AddrInUse),
-            }
-        };
+        let (listener, addr, _kept) = bind_by_name();
         let client = world.spawn(move || {
             TcpStream::connect(("localhost", addr.port())).unwrap().write_all(&[144]).unwrap();
             TcpStream::connect(format!("localhost:{}", addr.port())).unwrap()
