@@ -11,11 +11,12 @@ use pirn::channel::{Sender, bounded, unbounded};
 use pirn::thread;
 use std::time::Duration;
 
-const REQUESTS: u32 = 100;
+const REQUESTS: usize = 100;
+const LONG: Duration = Duration::from_millis(200);
 
 struct Request {
-    number: u32,
-    reply: Sender<u32>,
+    number: usize,
+    reply: Sender<usize>,
 }
 
 pub(crate) fn main() {
@@ -41,11 +42,19 @@ pub(crate) fn main() {
             })
         };
         let mut asked: Vec<_> = (0..REQUESTS).map(ask).collect();
-        thread::sleep(Duration::from_secs(1));
-        asked.retain(|request| !request.is_finished());
-        let dump = pirn::dump();
+        while asked.len() > REQUESTS / 10 {
+            thread::sleep(Duration::from_millis(10));
+            asked.retain(|request| !request.is_finished());
+        }
+        // Every second, as a watchdog does, until they are found: they, and the worker.
+        let dump = loop {
+            thread::sleep(Duration::from_secs(1));
+            let dump = pirn::dump();
+            if dump.parked_for(LONG).len() > asked.len() {
+                break dump;
+            }
+        };
         println!("{} of {REQUESTS} requests are not answered:\n\n{dump}", asked.len());
-        let long = dump.parked_for(Duration::from_millis(200));
-        println!("parked for long: {} coroutines", long.len());
+        println!("parked for long: {} coroutines", dump.parked_for(LONG).len());
     });
 }

@@ -59,6 +59,7 @@ pub(crate) fn main() -> io::Result<()> {
         Ok(answer) => println!("the talk came to its end: {}", answer?),
         Err(elapsed) => println!("the talk: {elapsed}"),
     }
-    assert!(start.elapsed() < Duration::from_secs(5));
+    // The last question alone would have taken that.
+    assert!(start.elapsed() < Duration::from_secs(10));
     Ok(())
 }

@@ -165,7 +165,10 @@ where
 /// May be called from anywhere, also while everything runs at full load: see [`Runtime::dump`].
 ///
 /// ```
+/// # let dump = loop {
 /// let dump = pirn::spawn(pirn::dump).join().unwrap();
+/// #     if dump.runtimes[0].workers.iter().all(|worker| worker.answered) { break dump }
+/// # };
 /// println!("{dump}");
 /// assert!(dump.to_json().contains(r#""waits_for":"dump""#));
 /// ```

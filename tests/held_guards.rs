@@ -91,7 +91,8 @@ fn a_report_may_lock_for_itself() {
     runtime.run(|| {
         let (send, receive) = mpsc::channel();
         let mutex = Mutex::new(receive);
-        pirn::spawn(move || send.send(()).unwrap());
+        // It starts on this worker and nowhere else, so not before this one waits.
+        thread::spawn_local(move || send.send(()).unwrap());
         mutex.lock().unwrap().recv().unwrap();
     });
     let seen = SEEN.lock().unwrap();

@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
+/// Long enough for any machine: a test that gets there has failed.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 struct Possessions {
     threads: usize,
@@ -24,9 +27,9 @@ fn possessions() -> Possessions {
 
 /// A thread that was joined may still be listed for a moment: the kernel reaps it after the
 /// joiner has been woken. Nothing else needs patience.
-fn settled(threads: usize) -> Possessions {
-    let patience = Instant::now() + Duration::from_secs(8);
-    while possessions().threads > threads && Instant::now() < patience {
+fn settled(threads: usize, patience: Duration) -> Possessions {
+    let end = Instant::now() + patience;
+    while possessions().threads > threads && Instant::now() < end {
         std::thread::yield_now();
     }
     possessions()
@@ -89,11 +92,11 @@ fn runtimes_leave_nothing_behind() {
     let threads = possessions().threads;
     // The allocator keeps arenas for threads that were, and the process keeps its slot table.
     (0..20).for_each(round);
-    let before = settled(threads);
+    let before = settled(threads, PATIENCE);
     for number in 0..200 {
         round(number);
     }
-    let after = settled(threads);
+    let after = settled(threads, PATIENCE);
     assert_eq!((after.threads, after.fds), (threads, before.fds));
     // How many threads there are at once depends on how busy the system is, and with them the stacks
     // that libc keeps and the arenas of its allocator: two mappings each. AddressSanitizer's adds some
@@ -155,7 +158,7 @@ fn a_shutdown_says_what_did_not_end() {
     stop.store(true, Ordering::Relaxed);
     assert_eq!(runaway.join().unwrap(), "ended after all");
     // In less time than the pool's threads take to retire by themselves.
-    let after = settled(threads);
+    let after = settled(threads, Duration::from_secs(8));
     assert_eq!(after.threads, threads, "the last coroutine takes its threads with it");
 }
 

@@ -391,8 +391,13 @@ fn all_runtimes_can_be_asked_for() {
 #[test]
 fn the_json_has_every_field() {
     let runtime = Builder::new().workers(2).name("a \"name\"").build().unwrap();
-    // So long that its time is not over before it waits.
-    runtime.run(|| pirn::thread::sleep(Duration::from_millis(50)));
+    // Its time may be over before it waits.
+    let waited = || pirn::current_metrics().unwrap().total().timers_set > 0;
+    runtime.run(|| {
+        while !waited() {
+            pirn::thread::sleep(Duration::from_millis(50));
+        }
+    });
     let metrics = at_rest(&runtime);
     let json = metrics.to_json();
     assert!(json.starts_with(r#"{"name":"a \"name\"","runtimes":"#), "{json}");

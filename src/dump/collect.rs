@@ -21,7 +21,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_millis(100);
 
 /// How much longer, if it is in none. Then it will answer as soon as the system lets it run, which
 /// takes its time where more threads than these want to.
-const MORE_PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const MORE_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What is asked of one runtime's machines.
 struct Census {

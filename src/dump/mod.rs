@@ -12,7 +12,7 @@ mod stacks;
 mod text;
 
 #[cfg(test)]
-pub(crate) use collect::hold_up;
+pub(crate) use collect::{MORE_PATIENCE, hold_up};
 pub(crate) use collect::{PATIENCE, dump, migrant, resident, running, since};
 pub(crate) use deadlock::{COMMON_THREADS, check as check_for_deadlock};
 pub(crate) use json::coroutine_fields;
@@ -41,8 +41,10 @@ use std::time::Duration;
 /// let runtime = pirn::Builder::new().workers(1).build()?;
 /// let (sender, receiver) = pirn::channel::bounded::<()>(0);
 /// runtime.spawn(move || receiver.recv());
-/// # while !runtime.dump().coroutines().any(|one| one.waits_for.is_some()) {}
+/// # let dump = loop {
 /// let dump = runtime.dump();
+/// #     if dump.coroutines().any(|one| one.waits_for.is_some()) { break dump }
+/// # };
 /// let parked = dump.coroutines().next().unwrap();
 /// assert!(parked.waits_for.as_ref().unwrap().starts_with("channel receive"));
 /// # drop(sender);

@@ -154,14 +154,19 @@ fn in_use(path: &Path) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::Shutdown;
+    use std::os::fd::OwnedFd;
 
     #[test]
     fn what_is_replaced_between_two_looks_is_put_back() {
         let folder = std::env::temp_dir().join(format!("pirn-place-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let path = folder.join("s");
-        // Dead: its listener is closed.
-        drop(UnixListener::bind(&path).unwrap());
+        // Dead: its listener is closed, and where a child of another test has it open for a moment,
+        // between fork and exec, nobody can connect to it.
+        let dead = UnixStream::from(OwnedFd::from(UnixListener::bind(&path).unwrap()));
+        let _shut = dead.shutdown(Shutdown::Both);
+        drop(dead);
         let private = Private::beside(&path).unwrap();
         clear(&path, &private).unwrap();
         assert!(!path.exists());

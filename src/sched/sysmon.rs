@@ -40,6 +40,9 @@ const MANY_STACKS: usize = 4096;
 /// must have run of that time, unless it blocks.
 const RETAKE_AFTER: Duration = Duration::from_millis(40);
 const BUSY_AFTER: Duration = Duration::from_millis(20);
+/// A nap that takes so much longer than it was to: then the system kept the whole process from
+/// running, most likely, and what a machine did not do in that time says nothing of its coroutine.
+const LATE: Duration = Duration::from_millis(20);
 /// How long a machine may go without a poll before it is nudged.
 const NUDGE_AFTER: Duration = Duration::from_millis(1);
 /// How often caches and stacks are looked after.
@@ -208,7 +211,9 @@ impl Watcher {
         let (mut at_rest, mut rests, mut again_at) = (0, RESTS, None);
         let mut idle_since = None;
         while !self.shared.is_finished() {
+            let asleep = Instant::now();
             self.shared.sysmon.nap(nap);
+            self.leave_out(asleep.elapsed().saturating_sub(nap + LATE));
             let retaken = self.look();
             quiet = if retaken { 0 } else { quiet + 1 };
             nap = match quiet {
@@ -286,6 +291,13 @@ impl Watcher {
         if self.shared.stacks.released() >= MANY_STACKS {
             self.shared.stacks.forget_released();
             stack::release_heap();
+        }
+    }
+
+    /// So much of the time since the last look does not count.
+    fn leave_out(&mut self, lost: Duration) {
+        if !lost.is_zero() {
+            self.seen.values_mut().for_each(|seen| seen.since += lost);
         }
     }
 

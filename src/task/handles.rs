@@ -35,12 +35,16 @@ where
 /// # Examples
 ///
 /// ```
-/// use std::time::Duration;
+/// use std::sync::Arc;
 ///
-/// let handles = [500, 10].map(|millis| {
-///     pirn::spawn(move || pirn::thread::sleep(Duration::from_millis(millis)))
-/// });
-/// let order: Vec<_> = pirn::task::as_completed(handles).map(|(number, _)| number).collect();
+/// let gate = Arc::new(pirn::sync::Event::new());
+/// let theirs = gate.clone();
+/// let handles = [pirn::spawn(move || theirs.wait()), pirn::spawn(|| ())];
+/// let mut order = Vec::new();
+/// for (number, _) in pirn::task::as_completed(handles) {
+///     order.push(number);
+///     gate.set(); // lets the first go
+/// }
 /// assert_eq!(order, [1, 0]);
 /// ```
 pub fn as_completed<I, T>(handles: I) -> AsCompleted<T>

@@ -1,7 +1,7 @@
 //! Scopes in scopes, shields, destructors, and panics that are caught on the way.
 
 use crate::support::{Drops, LONG, SHORT, runtime, until};
-use pirn::time::{Duration, Instant, timeout};
+use pirn::time::{Instant, timeout};
 use pirn::{CancelToken, shield, thread};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -266,12 +266,14 @@ fn callbacks_run_in_coroutines() {
     let add = |calls: &AtomicU32, n| {
         calls.fetch_add(n, Ordering::SeqCst);
     };
-    // Long enough for what has to be there, or gone again, before it is over.
-    let token = CancelToken::with_timeout(Duration::from_millis(300));
     let calls = Arc::new(AtomicU32::new(0));
     let (first, second, third) = (calls.clone(), calls.clone(), calls.clone());
+    // One that is taken back is not called. Not the token below: it may be over before that.
+    let other = CancelToken::new();
+    drop(other.on_cancel(move |_| add(&second, 100)));
+    other.cancel();
+    let token = CancelToken::with_timeout(SHORT);
     token.on_cancel(move |_| add(&first, 1)).detach();
-    drop(token.on_cancel(move |_| add(&second, 100)));
     let child = token.child();
     let callback = child.on_cancel(move |cause| {
         thread::sleep(SHORT / 10);

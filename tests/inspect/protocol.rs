@@ -96,12 +96,13 @@ fn each_request_is_answered() {
     assert!(hello.starts_with(r#"{"v":1,"id":3,"ok":{"pirn":""#), "{hello}");
     assert_eq!(numbers(&hello, "process"), [u64::from(std::process::id())]);
 
-    let metrics = crowd.own_part(&client.good(r#"{"request":"metrics"}"#));
-    assert_eq!(numbers(&metrics, "live"), [5]);
+    // What `run` ran may not have been counted out yet.
+    let five_live = |answer: &str| numbers(&crowd.own_part(answer), "live") == [5];
+    client.until(r#"{"request":"metrics"}"#, five_live);
 
     let all_say = |answer: &str| !crowd.own_part(answer).contains("\"answered\":false");
+    let all_say = |answer: &str| all_say(answer) && five_live(answer);
     let summary = crowd.own_part(&client.until(r#"{"request":"summary"}"#, all_say));
-    assert_eq!(numbers(&summary, "live"), [5]);
     // Of two workers, and of both.
     assert_eq!(numbers(&summary, "parked").iter().sum::<u64>(), 10, "{summary}");
     assert!(summary.contains(r#"{"reason":"channel receive","count":5,"#), "{summary}");
@@ -198,8 +199,8 @@ fn who_stays_is_seen_once_while_others_come_and_go() {
         ids
     };
     let all_say = |answer: &str| {
-        // On a busy machine one may not come to it in time.
-        let silent = numbers(answer, "silent_workers") == [1];
+        // On a busy machine one may not come to it in time, or none.
+        let silent = numbers(answer, "silent_workers") != [0];
         assert!(silent || total(answer) == STAY, "{answer:.200}");
         !silent && numbers(answer, "id").len() == 1000
     };
@@ -417,9 +418,9 @@ fn a_stuck_worker_is_named() {
     assert!(one.contains("\"state\":\"running\""), "{one}");
     drop(release);
     hog.join().unwrap();
-    assert!(
-        client.ask(&format!(r#"{{"request":"coroutine","coroutine":{id}}}"#)).contains("ended")
-    );
+    // It is joined before its worker is done with it, and able to say so.
+    let one = format!(r#"{{"request":"coroutine","coroutine":{id}}}"#);
+    client.until_answered(&one, |answer| answer.contains("ended"));
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 mod builder;
 mod descriptors;
-mod handover;
 mod race;
 mod resets;
 mod server;

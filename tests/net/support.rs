@@ -2,7 +2,9 @@
 //! threads, and as some of each.
 
 use pirn::net::{TcpListener, TcpStream};
-use std::net::SocketAddr;
+use socket2::{Domain, Socket, Type};
+use std::io::ErrorKind;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
@@ -148,6 +150,19 @@ pub(crate) fn own_addr() -> SocketAddr {
     let [high, low] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
     let process = 1 + (std::process::id() % 250) as u8;
     ([127, process, high, low], 0).into()
+}
+
+/// A listener that is met by the name `localhost`, too. The name stands for both families, so its port
+/// of the other one is kept, where nobody listens then.
+pub(crate) fn bind_by_name() -> (TcpListener, SocketAddr, Socket) {
+    loop {
+        let (listener, addr) = bind(([127, 0, 0, 1], 0).into());
+        let kept = Socket::new(Domain::IPV6, Type::STREAM, None).unwrap();
+        match kept.bind(&SocketAddr::from((Ipv6Addr::LOCALHOST, addr.port())).into()) {
+            Ok(()) => return (listener, addr, kept),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::AddrInUse),
+        }
+    }
 }
 
 /// Both ends of a connection.

@@ -1,7 +1,7 @@
 //! What std's own tests expect of TCP, wherever the two ends run.
 
 use crate::support::{
-    Flag, bind, everywhere, everywhere_each_ip, own_addr, pair, pair_at, wait_until,
+    Flag, bind, bind_by_name, everywhere, everywhere_each_ip, own_addr, pair, pair_at, wait_until,
 };
 use pirn::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
@@ -9,7 +9,7 @@ use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 #[test]
 fn connect_by_name() {
     everywhere(|world| {
-        let (listener, addr) = bind(([127, 0, 0, 1], 0).into());
+        let (listener, addr, _kept) = bind_by_name();
         let client = world.spawn(move || {
             TcpStream::connect(("localhost", addr.port())).unwrap().write_all(&[144]).unwrap();
             TcpStream::connect(format!("localhost:{}", addr.port())).unwrap()

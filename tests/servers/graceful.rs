@@ -1,7 +1,7 @@
 //! The server that stops gracefully, in a process of its own, told by a signal and by its input.
 
 use crate::graceful_server::serve_until_told;
-use crate::support::PATIENCE;
+use crate::support::{PATIENCE, no_forks};
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -10,8 +10,8 @@ use std::time::Duration;
 /// Set in the child: for how long it lets others finish, in seconds.
 const CHILD: &str = "PIRN_GRACEFUL_CHILD";
 
-/// Milliseconds that a request takes during which the server is told to stop: as long as it may take
-/// to tell it, and more.
+/// Milliseconds that a request takes which is complete when the server says that it has been told to
+/// stop: more than it takes to begin with that.
 const SLOW: u64 = 3000;
 
 /// Whether this is the child; then it has served to its end.
@@ -31,6 +31,7 @@ struct Server {
 
 impl Server {
     fn start(test: &str, grace: u64) -> Server {
+        let forking = no_forks();
         let mut process = Command::new(std::env::current_exe().unwrap())
             .args([&format!("graceful::{test}"), "--exact", "--nocapture", "--test-threads=1"])
             .env(CHILD, grace.to_string())
@@ -38,6 +39,7 @@ impl Server {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
+        drop(forking);
         let lines = BufReader::new(process.stdout.take().unwrap());
         let mut server = Server { process, lines, address: ([0; 4], 0).into() };
         let line = server.line_with("listening on http://");
@@ -78,8 +80,18 @@ impl Drop for Server {
     }
 }
 
-fn ask(mut stream: &TcpStream, path: &str) {
-    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n").as_bytes()).unwrap();
+fn ask(stream: &TcpStream, path: &str) {
+    begin(stream, path);
+    end(stream);
+}
+
+/// A request without its last line.
+fn begin(mut stream: &TcpStream, path: &str) {
+    stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: test\r\n").as_bytes()).unwrap();
+}
+
+fn end(mut stream: &TcpStream) {
+    stream.write_all(b"\r\n").unwrap();
 }
 
 /// One answer: its head, and its body.
@@ -126,10 +138,16 @@ fn a_signal_lets_who_is_being_served_finish() {
             assert!(head.contains("Connection: keep-alive"), "{head}");
             assert_eq!(body, "Hello from a coroutine!\n");
         }
-        ask(&client, &format!("/slow/{SLOW}"));
+        // However long it takes to tell the server, the request is there by then, and not served.
+        begin(&client, &format!("/slow/{SLOW}"));
         let process = server.process.id().to_string();
-        assert!(Command::new("kill").args([signal, &process]).status().unwrap().success());
+        let mut kill = Command::new("kill");
+        let forking = no_forks();
+        let mut kill = kill.args([signal, &process]).spawn().unwrap();
+        drop(forking);
+        assert!(kill.wait().unwrap().success());
         assert!(server.line_with("connections left").ends_with(": 1 connections left"));
+        end(&client);
         assert_eq!(server.line_with("served"), "served 1 connections, 0 panics, 0 cut off");
         finishes(server, &client);
     }

@@ -4,12 +4,19 @@ use crate::server;
 use pirn::net::TcpStream as PirnStream;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Long enough for anything that is going to happen.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(240);
+
+/// Held around a fork, and where a listener is closed that is to be dead then: between its fork and its
+/// exec, a child has all that is open.
+pub(crate) fn no_forks() -> MutexGuard<'static, ()> {
+    static FORKING: Mutex<()> = Mutex::new(());
+    FORKING.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Without progress for so long, a connection's buffers are taken to be full. If they are not, a
 /// test shows less, and no test fails.

@@ -1,7 +1,7 @@
 //! The server on a Unix socket.
 
 use crate::server::accept;
-use crate::support::{PATIENCE, bytes, read_to_end};
+use crate::support::{PATIENCE, bytes, no_forks, read_to_end};
 use crate::unix_server::{listen, say, serve};
 use std::io::Write;
 use std::net::Shutdown;
@@ -92,6 +92,7 @@ fn what_a_server_left_behind_is_no_hindrance() {
     // There can be only one.
     let error = listen(&path).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
+    let _no_forks = no_forks();
     let left = std::os::unix::net::UnixListener::bind(path.with_extension("left")).unwrap();
     let place = left.local_addr().unwrap().as_pathname().unwrap().to_owned();
     drop(left);

@@ -180,7 +180,7 @@ fn on_one_worker_a_short_section_is_never_contended() {
         let adding: Vec<_> = (0..100)
             .map(|_| {
                 let mutex = mutex.clone();
-                pirn::spawn(move || {
+                pirn::thread::spawn_local(move || {
                     for _ in 0..1000 {
                         *mutex.try_lock().expect("nobody can hold it now") += 1;
                     }

@@ -88,18 +88,32 @@ fn a_known_program_leaves_its_slices_and_arrows() {
 
 #[test]
 fn a_sleep_ends_by_a_timer() {
-    // So long that most of it is left when the wait begins, though the system may keep the thread.
-    const NAP: Duration = Duration::from_millis(50);
-    let runtime = runtime(1000);
-    runtime.run(|| {
-        let sleeper = named("sleeper").spawn(|| thread::sleep(NAP)).unwrap();
-        sleeper.join().unwrap();
-    });
-    let trace = trace_until(&runtime, |trace| has_ended(trace, "sleeper"));
+    // On a busy machine the time may be over before the wait begins, or before the worker comes to
+    // sleep: then it is told again with more.
+    let (nap, trace) = (0..)
+        .find_map(|attempt| {
+            let nap = Duration::from_millis(50 << attempt);
+            let runtime = runtime(1000);
+            runtime.run(|| {
+                let sleeper = named("sleeper").spawn(move || thread::sleep(nap)).unwrap();
+                sleeper.join().unwrap();
+            });
+            let trace = trace_until(&runtime, |trace| has_ended(trace, "sleeper"));
+            let in_time = |[slept, ended]: [&crate::reading::Slice; 2]| {
+                let rests = |one: &&crate::reading::Slice| one.name == "sleep";
+                let mut rests = trace.slices.iter().filter(rests);
+                rests.any(|rest| slept.end <= rest.start && rest.start < ended.start)
+            };
+            let runs: Vec<_> = trace.runs().filter(|run| run.name == "sleeper").collect();
+            <[_; 2]>::try_from(runs).is_ok_and(in_time).then_some((nap, trace))
+        })
+        .expect("some attempt is in time");
     let runs: Vec<_> = trace.runs().filter(|run| run.name == "sleeper").collect();
     let [slept, ended] = runs[..] else { panic!("{trace:#?}") };
     assert_eq!(slept.stopped_by(), "sleep");
-    assert!(ended.start - slept.end >= 2_000_000, "{trace:#?}");
+    // It began after the run did. The trace has a clock of its own.
+    let least = nap - Duration::from_millis(1);
+    assert!(u128::from(ended.start - slept.start) >= least.as_nanos(), "{trace:#?}");
     let number = slept.args.get("coroutine").unwrap().number();
     let timer = trace.marks.iter().find(|mark| mark.name == "timer").unwrap();
     assert_eq!(timer.args.get("coroutine").unwrap().number(), number);
@@ -112,9 +126,16 @@ fn a_sleep_ends_by_a_timer() {
 fn the_oldest_is_overwritten_and_counted() {
     let runtime = runtime(7);
     runtime.run(|| (0..100).for_each(|_| thread::yield_now()));
-    let trace = runtime.trace();
-    assert!((6..=7).contains(&trace.events()), "{trace:?}");
-    assert!(trace.lost() >= 93, "{trace:?}");
+    // What is overwritten while it is copied is left out, which may be all of it.
+    let end = Instant::now() + Duration::from_secs(120);
+    let trace = loop {
+        let trace = runtime.trace();
+        assert!(trace.events() <= 7 && trace.lost() >= 93, "{trace:?}");
+        if trace.events() >= 6 {
+            break trace;
+        }
+        assert!(Instant::now() < end, "{trace:?}");
+    };
     let read = Trace::read(&trace.to_json());
     assert_eq!(read.lost, trace.lost());
     assert!(!read.slices.is_empty());

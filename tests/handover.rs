@@ -1,4 +1,11 @@
 //! A listening socket that is handed to another process, while both go on to serve it.
+//!
+//! Not beside the other tests of sockets: between its fork and its exec a child has all that is open,
+//! and what they have closed would still be there.
+
+#[path = "net/support.rs"]
+#[expect(dead_code, reason = "the other tests of sockets use the rest")]
+mod support;
 
 use crate::support::{PATIENCE, everywhere, guarded, runtime};
 use pirn::net::{TcpListener, TcpStream};
@@ -13,7 +20,7 @@ use std::time::Instant;
 
 /// Set in the child.
 const CHILD: &str = "PIRN_NET_HANDOVER_CHILD";
-const NAME: &str = "handover::a_listener_is_served_by_two_processes";
+const NAME: &str = "a_listener_is_served_by_two_processes";
 
 /// Ends with the test, however that ends.
 struct Process(Child);
