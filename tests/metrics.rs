@@ -352,9 +352,11 @@ fn no_counter_falls_under_load() {
         while looks < 300 {
             let metrics = runtime.metrics();
             never_falls(&before.total(), &metrics.total());
-            for (before, worker) in before.workers.iter().zip(&metrics.workers) {
-                assert_eq!(before.number, worker.number);
-                never_falls(&before.counters, &worker.counters);
+            for worker in &metrics.workers {
+                // Where the machine keeps a worker waiting, a surplus one may come and go.
+                let before = before.workers.iter().find(|before| before.number == worker.number);
+                assert!(before.is_some() || worker.surplus);
+                before.inspect(|before| never_falls(&before.counters, &worker.counters));
             }
             for (before, class) in before.stacks.iter().zip(&metrics.stacks) {
                 assert!(before.taken <= class.taken && before.misses <= class.misses);
