@@ -46,18 +46,24 @@ impl Drop for Server {
     }
 }
 
+/// Long enough for any machine: half a second for an answer, the client's default, is not.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Connects as soon as the server listens.
 async fn connect(url: String) -> Outcome<redis::aio::MultiplexedConnection> {
     let client = redis::Client::open(url)?;
+    let config = redis::AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(PATIENCE))
+        .set_response_timeout(Some(PATIENCE));
     let connecting = async {
         loop {
-            match client.get_multiplexed_async_connection().await {
+            match client.get_multiplexed_async_connection_with_config(&config).await {
                 Ok(connection) => return connection,
                 Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             }
         }
     };
-    Ok(tokio::time::timeout(Duration::from_secs(10), connecting).await?)
+    Ok(tokio::time::timeout(PATIENCE, connecting).await?)
 }
 
 /// Counts in many coroutines at a time, over one connection, and returns the count.

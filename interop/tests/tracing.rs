@@ -142,7 +142,7 @@ fn a_span_is_not_seen_by_who_runs_meanwhile_and_is_back_afterwards() {
     let dispatch = recorder.dispatch();
     runtime(1).run(|| {
         let other = dispatch.clone();
-        let other = pirn::spawn(move || {
+        let other = pirn::thread::spawn_local(move || {
             with_default(&other, || {
                 info!("other");
                 pirn::thread::park();
@@ -155,7 +155,10 @@ fn a_span_is_not_seen_by_who_runs_meanwhile_and_is_back_afterwards() {
             pirn::thread::yield_now();
             info!("between");
             other.thread().unpark();
-            pirn::thread::sleep(Duration::from_millis(1));
+            // A sleep's time may be over before it waits.
+            while !other.is_finished() {
+                pirn::thread::sleep(Duration::from_millis(1));
+            }
             info!("after");
         });
         other.join().unwrap();

@@ -136,6 +136,12 @@ fn a_stop_waits_for_connections_and_accepts_no_more() {
         runtime.run(|| server.start(listener, echo)).unwrap();
         let clients: Vec<_> = (0..10).map(|_| connect(addr)).collect();
         clients.iter().for_each(round_trip);
+        // An acceptor that looks for a connection just then would take one more.
+        let accepts = |reason: String| reason.starts_with("accept");
+        wait_until(|| {
+            let dump = runtime.dump();
+            dump.coroutines().any(|one| one.waits_for.clone().is_some_and(accepts))
+        });
         let stopper = server.clone();
         let stopped = std::thread::spawn(move || stopper.stop(PATIENCE));
         wait_until(|| server.is_stopping());
