@@ -40,6 +40,8 @@ const MANY_STACKS: usize = 4096;
 /// must have run of that time, unless it blocks.
 const RETAKE_AFTER: Duration = Duration::from_millis(40);
 const BUSY_AFTER: Duration = Duration::from_millis(20);
+/// For how long it must not have run at all if it blocks.
+const BLOCKED_FOR: Duration = Duration::from_millis(5);
 /// A nap that takes so much longer than it was to: then the system kept the whole process from
 /// running, most likely, and what a machine did not do in that time says nothing of its coroutine.
 const LATE: Duration = Duration::from_millis(20);
@@ -186,6 +188,8 @@ struct Seen {
     since: Instant,
     /// How long the thread had run then, or a look later.
     had_run: Option<Duration>,
+    /// How long the thread had run when it was first seen not to be runnable, and when that was.
+    blocked: Option<(Duration, Instant)>,
     /// The stall is reported when it has lasted this long; doubles with each report.
     report_at: Duration,
     polls: u64,
@@ -313,7 +317,7 @@ impl Watcher {
             let stuck_for = self.stuck_for(processor, now);
             let stuck = match processor.activity() {
                 Activity::Idle => false,
-                Activity::Running => self.is_stuck(processor, stuck_for),
+                Activity::Running => self.is_stuck(processor, stuck_for, now),
                 Activity::BlockInPlace => stuck_for > Duration::ZERO,
             };
             processor.watch.stuck.store(stuck, Ordering::Relaxed);
@@ -366,6 +370,7 @@ impl Watcher {
             schedules,
             since: now,
             had_run: None,
+            blocked: None,
             report_at: first_report,
             polls: 0,
             polled: now,
@@ -373,12 +378,13 @@ impl Watcher {
         if seen.schedules != schedules || processor.activity() == Activity::Idle {
             (seen.schedules, seen.since, seen.report_at) = (schedules, now, first_report);
             seen.had_run = None;
+            seen.blocked = None;
         }
         now - seen.since
     }
 
     /// Whether a machine that has been in one coroutine for so long is stuck there.
-    fn is_stuck(&mut self, processor: &Processor, stuck_for: Duration) -> bool {
+    fn is_stuck(&mut self, processor: &Processor, stuck_for: Duration, now: Instant) -> bool {
         if stuck_for.is_zero() || processor.watch.running_id.load(Ordering::Relaxed) == 0 {
             return false;
         }
@@ -386,8 +392,24 @@ impl Watcher {
         let Some(thread) = processor.watch.thread.get() else { return false };
         let Some(has_run) = thread.has_run() else { return stuck_for >= RETAKE_AFTER };
         let had_run = *seen.had_run.get_or_insert(has_run);
-        stuck_for >= RETAKE_AFTER
-            && (has_run.saturating_sub(had_run) >= BUSY_AFTER || !thread.is_runnable())
+        if stuck_for < RETAKE_AFTER {
+            return false;
+        }
+        if has_run.saturating_sub(had_run) >= BUSY_AFTER {
+            return true;
+        }
+        if thread.is_runnable() {
+            seen.blocked = None;
+            return false;
+        }
+        // Once is not enough: a page or a lock of the allocator's may be what it waits for.
+        match seen.blocked {
+            Some((then, at)) if then == has_run => now - at >= BLOCKED_FOR,
+            _ => {
+                seen.blocked = Some((has_run, now));
+                false
+            }
+        }
     }
 
     /// Somebody must take what waits: a sleeper, or if no worker is free a surplus machine.
