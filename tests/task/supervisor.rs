@@ -14,7 +14,9 @@ fn what_fails_is_run_again() {
     let mut runs = 0;
     let told = Arc::new(Mutex::new(Vec::new()));
     let tells = told.clone();
-    let supervisor = quick().on_restart(move |fault, pause| {
+    // Nothing that runs for longer than the longest pause, after which the pauses begin anew.
+    let pauses = Duration::from_micros(100)..Duration::from_secs(3600);
+    let supervisor = Supervisor::new().back_off(pauses).on_restart(move |fault, pause| {
         tells.lock().unwrap().push((fault.to_string(), pause.as_micros()));
     });
     let result = supervisor.run(|| {
@@ -29,8 +31,29 @@ fn what_fails_is_run_again() {
     assert_eq!(result.unwrap(), 4);
     let told: Vec<_> = told.lock().unwrap().drain(..).collect();
     let expected =
-        [("an error", 100), ("panicked: a panic", 200), ("again", 300)].map(|(t, p)| (t.into(), p));
+        [("an error", 100), ("panicked: a panic", 200), ("again", 400)].map(|(t, p)| (t.into(), p));
     assert_eq!(told, expected);
+}
+
+#[test]
+fn no_pause_is_longer_than_the_longest() {
+    let longest = Duration::from_micros(300);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tells = told.clone();
+    // The second would be too long if it doubled. After a run that took longer it is the first again.
+    let shortest = longest - Duration::from_nanos(1);
+    let supervisor = Supervisor::new().back_off(shortest..longest);
+    let supervisor = supervisor.on_restart(move |_: &Fault<&str>, pause| {
+        tells.lock().unwrap().push(pause);
+    });
+    let mut runs = 0;
+    let result = supervisor.run(|| {
+        runs += 1;
+        if runs < 5 { Err("again") } else { Ok(()) }
+    });
+    assert!(result.is_ok());
+    let told = told.lock().unwrap();
+    assert!(told.len() == 4 && told.iter().all(|&pause| pause <= longest), "{told:?}");
 }
 
 #[test]
