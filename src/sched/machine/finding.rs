@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "looks at residents")]
 
 use super::Machine;
+use super::placing::Whence;
 use crate::coroutine::Coroutine;
 use crate::primitive::prefetch;
 use crate::sched::processor::{Processor, bump};
@@ -63,7 +64,7 @@ impl Machine {
                 }
                 self.processor.set_vacant(true);
                 if let Some(coroutine) = self.search() {
-                    if let Some(coroutine) = self.place(coroutine) {
+                    if let Some(coroutine) = self.place(coroutine, Whence::Here) {
                         return Some(coroutine);
                     }
                 } else if self.shared.is_finished() || self.is_superfluous() {
@@ -103,7 +104,7 @@ impl Machine {
                 }
                 if let Some(coroutine) = self.processor.take_next_start() {
                     self.streak.set(self.streak.get() + 1);
-                    match self.place(coroutine) {
+                    match self.place(coroutine, Whence::Here) {
                         Some(coroutine) => return Some(coroutine),
                         None => continue,
                     }
@@ -119,7 +120,7 @@ impl Machine {
                 return Some(coroutine);
             }
             match self.runq.pop() {
-                Some(coroutine) => match self.place(coroutine) {
+                Some(coroutine) => match self.place(coroutine, Whence::Here) {
                     Some(coroutine) => return Some(coroutine),
                     None => continue,
                 },
@@ -194,7 +195,10 @@ impl Machine {
 
     /// The one that has stood in the backlog for longest.
     fn take_oldest(&self) -> Option<Coroutine> {
-        self.processor.backlog.take_oldest().and_then(|coroutine| self.place(coroutine))
+        self.processor
+            .backlog
+            .take_oldest()
+            .and_then(|coroutine| self.place(coroutine, Whence::Here))
     }
 
     pub(super) fn take_inbox(&self) -> bool {
@@ -218,7 +222,7 @@ impl Machine {
         // It counts here before it leaves the queue, so that no sender sees it in neither place.
         self.processor.counters.burden.store(self.burden() + 1, Ordering::Release);
         let start = repeat(|| self.processor.starts.steal());
-        let start = start.and_then(|coroutine| self.place(coroutine));
+        let start = start.and_then(|coroutine| self.place(coroutine, Whence::Sent));
         if start.is_none() {
             self.publish_residents();
         }
@@ -234,7 +238,7 @@ impl Machine {
             // One taker at a time is woken; each wakes the next.
             self.shared.wake_searcher();
         }
-        self.place(coroutine)
+        self.place(coroutine, Whence::Here)
     }
 
     /// Looks for unstarted work of other machines.

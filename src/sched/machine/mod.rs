@@ -27,7 +27,7 @@ use crossbeam_deque::Worker;
 pub(super) use debugger::hold_beginners;
 use ending::NeverUnwinds;
 use lingering::Linger;
-use placing::Habits;
+use placing::{Course, Habits};
 use sleeping::TimerPace;
 use std::cell::{Cell, RefCell};
 use std::mem::{self, ManuallyDrop};
@@ -87,6 +87,7 @@ pub(crate) struct Machine {
     searching: Cell<bool>,
     linger: Linger,
     habits: Habits,
+    course: Course,
     cancelled_all: Cell<bool>,
     walks: Walks,
     /// For the flight recorder, if there is one.
@@ -121,6 +122,7 @@ pub(super) fn run(shared: Arc<Shared>, processor: Arc<Processor>, runq: Worker<C
         searching: Cell::new(false),
         linger: Linger::new(),
         habits: Habits::new(),
+        course: Course::new(),
         cancelled_all: Cell::new(false),
         walks: Walks::new(),
         pen: shared.recorder.as_ref().map(|recorder| recorder.pen(&processor)),

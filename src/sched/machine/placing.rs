@@ -57,6 +57,42 @@ impl Habits {
     }
 }
 
+/// Where a machine sends its starts at the moment, if it sends them away.
+///
+/// Those that are spawned one after the other often talk to each other, as the stages of a pipeline do. If
+/// each one went to whoever has the fewest, they would live here and there in turns, and each message
+/// would cross. So a target is kept until it has as many as the sender.
+pub(super) struct Course(Cell<*const Processor>);
+
+impl Course {
+    pub(super) fn new() -> Course {
+        Course(Cell::new(ptr::null()))
+    }
+
+    fn set(&self, target: Option<&Arc<Processor>>) {
+        self.0.set(target.map_or(ptr::null(), Arc::as_ptr));
+    }
+
+    /// The target, if it is to have more: as many as are `here`.
+    fn followed<'a>(&self, peers: &'a [Arc<Processor>], here: usize) -> Option<&'a Arc<Processor>> {
+        let target = self.0.get();
+        if target.is_null() {
+            return None;
+        }
+        let target = peers.iter().find(|peer| ptr::eq(Arc::as_ptr(peer), target))?;
+        (!target.surplus && !target.is_stuck() && target.load() < here).then_some(target)
+    }
+}
+
+/// How a start has come to the machine that takes it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whence {
+    /// Spawned here, or taken from where anyone may take it.
+    Here,
+    /// Sent by another machine. It follows no course, or two machines could send it back and forth.
+    Sent,
+}
+
 impl Machine {
     /// Queues a new coroutine that may only start here.
     pub(in crate::sched) fn spawn_local(&self, coroutine: Coroutine) {
@@ -114,30 +150,42 @@ impl Machine {
     /// is a stack frame of those it waits for, and a fork-join would otherwise send half of its
     /// tiny tasks across.
     #[inline]
-    pub(super) fn place(&self, coroutine: Coroutine) -> Option<Coroutine> {
+    pub(super) fn place(&self, coroutine: Coroutine, whence: Whence) -> Option<Coroutine> {
         let here = self.burden();
         let started = cfg!(feature = "migrating") && !coroutine.header().home().is_null();
         if here <= self.shared.config.slack || started {
             return Some(coroutine);
         }
-        self.place_elsewhere(coroutine, here)
+        self.place_elsewhere(coroutine, here, whence)
     }
 
     #[cold]
-    pub(super) fn place_elsewhere(&self, coroutine: Coroutine, here: usize) -> Option<Coroutine> {
+    pub(super) fn place_elsewhere(
+        &self,
+        coroutine: Coroutine,
+        here: usize,
+        whence: Whence,
+    ) -> Option<Coroutine> {
         let here = here.saturating_add(self.processor.starts.len());
-        let slack = match self.habits.are_brief(coroutine.header().spawned_at) {
+        let brief = self.habits.are_brief(coroutine.header().spawned_at);
+        let slack = match brief {
             true => self.shared.config.slack.saturating_add(BRIEF_SLACK + here / 2),
             false => self.shared.config.slack,
         };
         let below = here.saturating_sub(slack);
-        self.with_peers(|peers| match self.least_loaded(peers, below) {
-            Some(target) => {
-                bump(&self.processor.counters.pushed);
-                send_start(target, coroutine);
-                None
+        self.with_peers(|peers| {
+            let followed = match whence {
+                Whence::Here if !brief => self.course.followed(peers, here),
+                Whence::Here | Whence::Sent => None,
+            };
+            let target = followed.or_else(|| self.least_loaded(peers, below));
+            if whence == Whence::Here {
+                self.course.set(target);
             }
-            None => Some(coroutine),
+            let Some(target) = target else { return Some(coroutine) };
+            bump(&self.processor.counters.pushed);
+            send_start(target, coroutine);
+            None
         })
     }
 
