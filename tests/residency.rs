@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 fn runtime(workers: usize) -> pirn::Runtime {
@@ -129,6 +129,55 @@ fn one_at_a_time_is_spread() {
             assert_fair(&format!("one at a time: {many}, {workers} workers"), residents);
             let_go(parked);
         }
+    }
+}
+
+/// Those that are spawned one after the other are neighbours more often than not, as the stages of a
+/// pipeline should be.
+#[test]
+fn neighbours_live_together() {
+    let _alone = alone();
+    for _ in 0..10 {
+        let runtime = runtime(2);
+        let begun = Arc::new(AtomicUsize::new(0));
+        let homes = Arc::new(Mutex::new(Vec::new()));
+        let many = 60;
+        let (counted, noted) = (begun.clone(), homes.clone());
+        let (parked, apart) = runtime.run(move || {
+            // The other worker has something to do, so that it steals nothing.
+            let over = Arc::new(AtomicBool::new(false));
+            let theirs = over.clone();
+            let busy = pirn::thread::Builder::new().placement(pirn::thread::Placement::Spread);
+            let busy = busy.spawn(move || {
+                while !theirs.load(Ordering::Acquire) {
+                    pirn::thread::yield_now();
+                }
+                std::thread::current().id()
+            });
+            let spawn = |before| {
+                let (begun, homes) = (counted.clone(), noted.clone());
+                let coroutine = pirn::spawn(move || {
+                    homes.lock().unwrap().push(std::thread::current().id());
+                    begun.fetch_add(1, Ordering::Release);
+                    pirn::thread::park();
+                });
+                while counted.load(Ordering::Acquire) == before {
+                    pirn::thread::yield_now();
+                }
+                coroutine
+            };
+            let parked: Vec<_> = (0..many).map(spawn).collect();
+            over.store(true, Ordering::Release);
+            (parked, busy.unwrap().join().unwrap() != std::thread::current().id())
+        });
+        let (residents, all_ran) = settle(&runtime, &begun, many);
+        assert!(apart || !all_ran);
+        let homes = homes.lock().unwrap();
+        let crossings = homes.windows(2).filter(|pair| pair[0] != pair[1]).count();
+        // Runs of three, where each would cross if each went to the one with the fewest.
+        assert!(crossings <= many / 2 || !all_ran, "{crossings} of {homes:?}");
+        assert_fair("neighbours", (residents, all_ran));
+        let_go(parked);
     }
 }
 
