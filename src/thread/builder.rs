@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "states what each kind of spawn guarantees")]
 
-use crate::coroutine::ScopeCount;
+use crate::coroutine::{Coroutine, ScopeCount};
 use crate::runtime;
 use crate::sched::{self, Shared, Spawn};
 use crate::stack::Class;
@@ -126,18 +126,11 @@ impl Builder {
         F: FnOnce() -> T + Send + 'scope,
         T: Send + 'scope,
     {
-        let mut spawn = self.into_spawn(Location::caller())?;
         let count = scope.count();
         let counted = count.one_more();
-        spawn.scope = Some(count.clone());
-        // Closure and result are `Send`, and the scope waits until the coroutine, which it counts,
-        // has dropped what it borrows.
-        let mut f = Some(f);
-        let coroutine = runtime::with_current_or_default(|runtime| {
-            let f = f.take().expect("called once");
-            // SAFETY: as said above.
-            unsafe { sched::spawn(runtime, spawn, f) }
-        })?;
+        // SAFETY: closure and result are `Send`, and the scope waits until the coroutine, which it
+        // counts, has dropped what it borrows.
+        let coroutine = unsafe { self.spawn_for(count, &mut Some(f)) }?;
         counted.hand_over();
         count.add(&coroutine);
         Ok(ScopedJoinHandle::new(JoinInner::new(coroutine)))
@@ -154,15 +147,30 @@ impl Builder {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
+        // SAFETY: closure and result are `Send` and borrow nothing.
+        let coroutine = unsafe { self.spawn_for(count, &mut Some(f)) }?;
+        Ok(JoinHandle(JoinInner::new(coroutine)))
+    }
+
+    /// Spawns `f`, which is there, with `count` to be told. By reference, since a debug build copies what
+    /// a closure owns wherever the closure goes.
+    ///
+    /// # Safety
+    ///
+    /// As [`spawn_unchecked`](Builder::spawn_unchecked); and both `F` and `T` may cross threads.
+    #[track_caller]
+    unsafe fn spawn_for<F: FnOnce() -> T, T>(
+        self,
+        count: &Arc<ScopeCount>,
+        f: &mut Option<F>,
+    ) -> io::Result<Coroutine> {
         let mut spawn = self.into_spawn(Location::caller())?;
         spawn.scope = Some(count.clone());
-        let mut f = Some(f);
-        let coroutine = runtime::with_current_or_default(|runtime| {
+        runtime::with_current_or_default(|runtime| {
             let f = f.take().expect("called once");
-            // SAFETY: closure and result are `Send` and borrow nothing.
+            // SAFETY: the caller's promise.
             unsafe { sched::spawn(runtime, spawn, f) }
-        })?;
-        Ok(JoinHandle(JoinInner::new(coroutine)))
+        })
     }
 
     /// Spawns a coroutine that starts and stays on the calling worker; see
