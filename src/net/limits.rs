@@ -2,14 +2,15 @@
 
 use crate::netpoller::Side;
 use crate::primitive::lock;
+use once_cell::race::OnceBox;
 use std::io;
-use std::sync::{Mutex, OnceLock};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// The limits of both sides, shared by a stream's clones. Most streams have none, which costs a
 /// load to find out.
 #[derive(Debug, Default)]
-pub(crate) struct Limits(OnceLock<Box<Sides>>);
+pub(crate) struct Limits(OnceBox<Sides>);
 
 #[derive(Debug, Default)]
 struct Sides {

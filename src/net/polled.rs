@@ -15,7 +15,7 @@ impl Socket {
     fn poll_read(&self, context: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         self.source().poll_io(Side::Read, context, runtime::some_driver, |fd| {
             let count = sys::recv(fd, buf, sys::Keep::No)?;
-            Ok(self.received(count, buf.len()))
+            Ok(self.source().received(count, buf.len()))
         })
     }
 

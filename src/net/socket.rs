@@ -15,20 +15,18 @@ use std::time::{Duration, Instant};
 pub(super) struct Socket {
     source: Source,
     limits: Limits,
-    /// A read that leaves room proves that nothing is left: so it is with TCP. On a Unix socket
-    /// reads also end where descriptors were sent along.
-    short_reads_drain: bool,
 }
 
 impl Socket {
     /// Takes over a TCP socket that we have made ourselves.
-    pub(super) fn tcp(source: Source) -> Socket {
-        Socket { source, limits: Limits::default(), short_reads_drain: true }
+    pub(super) fn tcp(mut source: Source) -> Socket {
+        source.set_short_reads_drain();
+        Socket { source, limits: Limits::default() }
     }
 
     /// Takes over any other socket that we have made ourselves.
     pub(super) fn new(source: Source) -> Socket {
-        Socket { source, limits: Limits::default(), short_reads_drain: false }
+        Socket { source, limits: Limits::default() }
     }
 
     /// Takes over a descriptor with the options it has: timeouts, and the wish not to wait.
@@ -43,10 +41,13 @@ impl Socket {
             limits.set_timeout(Side::Write, timeout);
         }
         let nonblocking = socket.nonblocking().unwrap_or(false);
-        let short_reads_drain = sys::is_internet_stream(&socket);
-        let source = Source::new(fd);
+        let is_internet_stream = sys::is_internet_stream(&socket);
+        let mut source = Source::new(fd);
+        if is_internet_stream {
+            source.set_short_reads_drain();
+        }
         source.set_user_nonblocking(nonblocking);
-        Socket { source, limits, short_reads_drain }
+        Socket { source, limits }
     }
 
     /// The descriptor, with the flags that its user expects. It is a duplicate if there are clones.
@@ -120,7 +121,7 @@ impl Socket {
         let deadline = self.limits.start(Side::Read)?;
         self.source.io(Side::Read, WaitReason::Read, deadline, |fd| {
             let count = sys::recv(fd, buf, Keep::No)?;
-            Ok(self.received(count, buf.len()))
+            Ok(self.source.received(count, buf.len()))
         })
     }
 
@@ -129,14 +130,8 @@ impl Socket {
         let room = bufs[..sys::usable(bufs.len())].iter().map(|buf| buf.len()).sum();
         self.source.io(Side::Read, WaitReason::Read, deadline, |fd| {
             let count = sys::recv_vectored(fd, bufs)?;
-            Ok(self.received(count, room))
+            Ok(self.source.received(count, room))
         })
-    }
-
-    /// A read that left room has emptied the socket, unless it met the end.
-    #[inline]
-    pub(super) fn received(&self, count: usize, room: usize) -> Done<usize> {
-        Done { value: count, drained: self.short_reads_drain && 0 < count && count < room }
     }
 
     /// Takes a datagram.

@@ -12,7 +12,7 @@ use crate::sched::{Driver, Processor};
 use netpoll::{Event, Events, Poller};
 use std::any::Any;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, TryLockError};
 use std::task::Waker;
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub(crate) struct PollDriver(Arc<Inner>);
 
 struct Inner {
     /// Unique in the process and never 0, so that a slot can say where it is registered.
-    id: usize,
+    id: u32,
     poller: Poller,
     waker: netpoll::Waker,
     /// Set by an interrupt, and taken back by the next poll that would wait. The waker alone is not
@@ -41,10 +41,14 @@ struct Inner {
 
 impl PollDriver {
     pub(crate) fn new() -> io::Result<PollDriver> {
-        static NEXT_ID: AtomicUsize = AtomicUsize::new(1);
+        static NEXT_ID: AtomicU32 = AtomicU32::new(1);
         let poller = Poller::new()?;
+        // No number is given twice.
+        let id = NEXT_ID
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |id| id.checked_add(1))
+            .map_err(|_| io::Error::other("this process has made four billion pollers"))?;
         Ok(PollDriver(Arc::new(Inner {
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            id,
             waker: poller.waker(),
             poller,
             interrupted: AtomicBool::new(false),
@@ -57,7 +61,7 @@ impl PollDriver {
         processor.driver.as_any().downcast_ref()
     }
 
-    pub(crate) fn id(&self) -> usize {
+    pub(crate) fn id(&self) -> u32 {
         self.0.id
     }
 

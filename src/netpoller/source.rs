@@ -32,6 +32,7 @@ pub(crate) struct Source {
     pub(super) slot: &'static Slot,
     /// What the user asked for by `set_nonblocking`.
     user_nonblocking: AtomicBool,
+    short_reads_drain: bool,
 }
 
 impl Source {
@@ -41,7 +42,21 @@ impl Source {
             fd: ManuallyDrop::new(fd),
             slot: slot::allocate(),
             user_nonblocking: AtomicBool::new(false),
+            short_reads_drain: false,
         }
+    }
+
+    /// A read that leaves room proves that nothing is left, as with TCP. On a Unix socket reads also
+    /// end where descriptors were sent along.
+    pub(crate) fn set_short_reads_drain(&mut self) {
+        self.short_reads_drain = true;
+    }
+
+    /// What a read of `count` bytes into so much room proves: it has emptied the descriptor, unless
+    /// it met the end.
+    #[inline]
+    pub(crate) fn received(&self, count: usize, room: usize) -> Done<usize> {
+        Done { value: count, drained: self.short_reads_drain && 0 < count && count < room }
     }
 
     #[inline]

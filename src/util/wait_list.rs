@@ -46,7 +46,6 @@ impl<W> Node<W> {
 pub(crate) struct WaitList<W> {
     front: Option<NonNull<Node<W>>>,
     back: Option<NonNull<Node<W>>>,
-    len: usize,
 }
 
 // SAFETY: the list owns the links of its nodes while they are in it, and hands waiters from one
@@ -55,11 +54,23 @@ unsafe impl<W: Send> Send for WaitList<W> {}
 
 impl<W: Copy> WaitList<W> {
     pub(crate) const fn new() -> Self {
-        WaitList { front: None, back: None, len: 0 }
+        WaitList { front: None, back: None }
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.len
+    /// How many wait. They are counted: few ask, and all would have to carry the number.
+    pub(crate) fn count(&self) -> usize {
+        let mut count = 0;
+        let _none = self.find(usize::MAX, |_| {
+            count += 1;
+            false
+        });
+        count
+    }
+
+    /// Whether exactly one waits.
+    #[inline]
+    pub(crate) fn has_one(&self) -> bool {
+        self.front.is_some() && self.front == self.back
     }
 
     /// Adds a waiter at the end.
@@ -81,7 +92,6 @@ impl<W: Copy> WaitList<W> {
             None => self.front = Some(node),
         }
         self.back = Some(node);
-        self.len += 1;
     }
 
     /// The one that has waited longest.
@@ -108,7 +118,6 @@ impl<W: Copy> WaitList<W> {
             None => self.back = Some(node),
         }
         self.front = Some(node);
-        self.len += 1;
     }
 
     #[inline]
@@ -191,7 +200,6 @@ impl<W: Copy> WaitList<W> {
             None => self.back = previous,
         }
         entry.linked.set(false);
-        self.len -= 1;
     }
 }
 
@@ -217,7 +225,14 @@ mod tests {
         assert!(list.any(4, |&value| value == 3) && !list.any(3, |&value| value == 3));
         assert_eq!(list.pop_wanted(4, |&value| value > 1), Some(2));
         assert_eq!(drain(&mut list), [0, 1, 3, 4]);
-        assert!(list.is_empty());
+        assert!(list.is_empty() && !list.has_one());
+        // SAFETY: as above.
+        unsafe { list.push_back(NonNull::from(&*nodes[0])) };
+        assert!(list.has_one());
+        // SAFETY: as above.
+        unsafe { list.push_back(NonNull::from(&*nodes[1])) };
+        assert!(!list.has_one());
+        assert_eq!(drain(&mut list), [0, 1]);
     }
 
     #[test]
@@ -233,10 +248,10 @@ mod tests {
             assert!(unsafe { list.remove(NonNull::from(&*nodes[leaver])) });
             // SAFETY: as above.
             assert!(!unsafe { list.remove(NonNull::from(&*nodes[leaver])) });
-            assert_eq!(list.len(), 3);
+            assert_eq!(list.count(), 3);
             let rest: Vec<u32> = (0..4).filter(|&value| value != leaver as u32).collect();
             assert_eq!(drain(&mut list), rest);
-            assert_eq!(list.len(), 0);
+            assert_eq!(list.count(), 0);
         }
     }
 }

@@ -55,7 +55,7 @@ impl<H: Host> Queue<H> {
         if self.list.is_empty() {
             return None;
         }
-        if self.list.len() == 1 {
+        if self.list.has_one() {
             return self.claim_first().map(|(claimed, _)| claimed);
         }
         self.claim_best_of_many()
@@ -267,7 +267,7 @@ impl<T, H: Host> Channel<T, H> {
     /// Wakes all who watch `side` now.
     #[cold]
     pub(super) fn wake_watchers(&self, side: Side) {
-        let count = self.lock().watchers(side).list.len();
+        let count = self.lock().watchers(side).list.count();
         for _ in 0..count {
             let Some(claimed) = self.lock().watchers(side).claim_first() else { return };
             drop(claimed);
