@@ -80,15 +80,25 @@ tests![
     who_looks_from_outside_makes_no_deadlock,
 ];
 
-/// Runs the tests whose names contain the argument, if there is one, as the usual harness does.
+/// Runs the tests whose names contain the argument, if there is one, and nothing that follows a `--skip`,
+/// as the usual harness does.
 fn main() {
     if !cfg!(target_os = "linux") {
         return;
     }
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let filter = arguments.iter().find(|argument| !argument.starts_with('-'));
-    let wanted = |name: &str| match filter {
+    let (mut filter, mut skipped) = (None, Vec::new());
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--skip" => skipped.extend(arguments.next()),
+            "--test-threads" => drop(arguments.next()),
+            flag if flag.starts_with('-') => {}
+            _ => filter = filter.or(Some(argument)),
+        }
+    }
+    let wanted = |name: &str| match &filter {
         Some(exact) if is_child() => name == exact,
+        _ if skipped.iter().any(|part| name.contains(part.as_str())) => false,
         Some(part) => name.contains(part.as_str()),
         None => true,
     };

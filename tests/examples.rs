@@ -73,12 +73,24 @@ fn main() {
         let test = TESTS.iter().find(|test| test.0 == name).expect("an example");
         return test.1();
     }
-    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    let wanted = |name: &str| filter.as_ref().is_none_or(|part| name.contains(part.as_str()));
+    // As the usual harness reads them.
+    let (mut filter, mut skipped) = (None, Vec::new());
+    let mut arguments = std::env::args().skip(1);
+    while let Some(argument) = arguments.next() {
+        match argument.as_str() {
+            "--skip" => skipped.extend(arguments.next()),
+            "--test-threads" => drop(arguments.next()),
+            flag if flag.starts_with('-') => {}
+            _ => filter = filter.or(Some(argument)),
+        }
+    }
+    let wanted = |name: &str| {
+        filter.as_ref().is_none_or(|part: &String| name.contains(part.as_str()))
+            && !skipped.iter().any(|part| name.contains(part.as_str()))
+    };
     let mut failed = Vec::new();
     for (name, _, is_right) in TESTS.iter().filter(|test| wanted(test.0)) {
-        let program = std::env::current_exe().expect("this program");
-        let output = Command::new(program).env(EXAMPLE, name).output().expect("a child");
+        let output = example(name).output().expect("a child");
         let text = String::from_utf8_lossy(&output.stdout);
         let ok = output.status.success() && is_right(&text);
         println!("test {name} ... {}", if ok { "ok" } else { "FAILED" });
@@ -94,12 +106,24 @@ fn main() {
     assert!(failed.is_empty(), "failed: {failed:?}");
 }
 
+/// This program, to be run as the example.
+fn example(name: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this program"));
+    command.env(EXAMPLE, name);
+    if cfg!(feature = "sanitizer") {
+        // Some end while coroutines wait, and what only those own is no leak: the search for leaks does
+        // not look at their stacks.
+        let options = std::env::var("ASAN_OPTIONS").unwrap_or_default();
+        command.env("ASAN_OPTIONS", format!("{options}:detect_leaks=0"));
+    }
+    command
+}
+
 /// Runs the example, and asks until each of its coroutines is where it is to be.
 fn the_market_is_inspected() {
     let path = std::env::temp_dir().join(format!("pirn-market-{}", std::process::id()));
-    let mut child = Command::new(std::env::current_exe().expect("this program"))
+    let mut child = example("inspect")
         .arg(&path)
-        .env(EXAMPLE, "inspect")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

@@ -73,6 +73,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "src/protocol/channel/polled_models.rs",
     "src/protocol/channel/select.rs",
     "src/protocol/channel/state.rs",
+    "src/protocol/headcount.rs",
     "src/protocol/inbox.rs",
     "src/protocol/lineage.rs",
     "src/protocol/park_word.rs",

@@ -19,7 +19,11 @@ fn every_connection_is_an_edge() {
     poller.add(listener.as_fd(), Key::new(0, 0), Interest::READABLE, Trigger::Edge).unwrap();
     for _ in 0..20 {
         let mut client = None;
-        let events = while_polling(&poller, || client = Some(TcpStream::connect(address).unwrap()));
+        let events = while_polling(
+            &poller,
+            |events| !events.is_empty(),
+            || client = Some(TcpStream::connect(address).unwrap()),
+        );
         assert_eq!(events.len(), 1);
         assert!(events[0].is_readable() && !events[0].is_error());
         listener.accept().unwrap();

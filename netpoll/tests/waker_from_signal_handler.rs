@@ -7,6 +7,7 @@ mod blocked;
 mod common;
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Instant;
 
@@ -30,11 +31,14 @@ fn ends_the_poll_of_another_thread() {
 
     for _ in 0..100 {
         let start = Instant::now();
-        let events = while_polling(&poller, || {
+        let woken = AtomicBool::new(false);
+        let act = || {
+            woken.store(true, Ordering::SeqCst);
             // In a thread that is not the one which polls, lest it be the signal that ends the poll.
             // SAFETY: raise has no preconditions.
             thread::spawn(|| unsafe { libc::raise(libc::SIGUSR1) }).join().unwrap();
-        });
+        };
+        let events = while_polling(&poller, |_| woken.load(Ordering::SeqCst), act);
         assert!(events.is_empty());
         assert!(start.elapsed() < LONG);
     }

@@ -5,9 +5,10 @@
 use crate::coroutine::execution::unwind_cancelled;
 use crate::coroutine::{Cancelled, Coroutine};
 use crate::park::{self, Cancel, Outcome, Ticket, WaitReason};
+use crate::protocol::headcount::Headcount;
 use crate::sched;
 use std::mem;
-use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// How a coroutine ended, if not well.
@@ -27,10 +28,9 @@ impl Failure {
 /// Shared by a scope and the coroutines in it.
 #[derive(Default)]
 pub(crate) struct ScopeCount {
-    running: AtomicUsize,
+    running: Headcount<Ticket>,
     /// The worst end that no `join` has seen, as a number.
     failure: AtomicU8,
-    owner: Mutex<Option<Ticket>>,
     children: Mutex<Children>,
 }
 
@@ -68,10 +68,7 @@ struct Children {
 impl ScopeCount {
     /// Counts one that is about to be spawned.
     pub(crate) fn one_more(&self) -> Counted<'_> {
-        if self.running.fetch_add(1, Ordering::Relaxed) > usize::MAX / 2 {
-            self.running.fetch_sub(1, Ordering::Relaxed);
-            panic!("too many running threads in thread scope");
-        }
+        assert!(self.running.come(), "too many running threads in thread scope");
         Counted(self)
     }
 
@@ -80,13 +77,8 @@ impl ScopeCount {
         if let Some(failure) = unhandled {
             self.note_failure(failure);
         }
-        if self.running.fetch_sub(1, Ordering::AcqRel) == 1 {
-            let mut owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(ticket) = owner.take() {
-                // SAFETY: the owner leaves its wait only when this lock has been released.
-                drop(unsafe { ticket.claim() });
-            }
-        }
+        // SAFETY: the owner retracts its ticket before it goes, and that waits until this has been called.
+        self.running.leave(|ticket| drop(unsafe { ticket.claim() }));
     }
 
     /// Remembers a coroutine that has just been spawned, or cancels it if the scope is cancelled.
@@ -119,7 +111,7 @@ impl ScopeCount {
     }
 
     pub(crate) fn running(&self) -> usize {
-        self.running.load(Ordering::Relaxed)
+        self.running.count()
     }
 
     /// The worst failure that no `join` has seen.
@@ -132,7 +124,7 @@ impl ScopeCount {
     /// passed on to them.
     pub(crate) fn wait(&self) {
         let mut cancel = Cancel::Tell;
-        while self.running.load(Ordering::Acquire) != 0 {
+        while !self.running.is_empty() {
             if cancel == Cancel::Tell && park::is_over() {
                 self.cancel();
                 cancel = Cancel::Defer;
@@ -141,7 +133,7 @@ impl ScopeCount {
             debug_assert!(matches!(outcome, Outcome::Woken | Outcome::Interrupted));
         }
         // The last one may still hold the lock; nothing of the scope's may go before it has left.
-        self.retract();
+        self.running.retract();
         // The coroutines refer to this, too: that ring would keep all of them for ever.
         let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
         drop(mem::take(&mut children.list));
@@ -150,9 +142,9 @@ impl ScopeCount {
     /// Waits until none is running at some moment, for one caller at a time. A cancellation ends this
     /// wait.
     pub(crate) fn wait_for_none(&self) {
-        while self.running.load(Ordering::Acquire) != 0 {
+        while !self.running.is_empty() {
             let outcome = self.pause(WaitReason::Join, Cancel::Deliver);
-            self.retract();
+            self.running.retract();
             if outcome == Outcome::Cancelled {
                 unwind_cancelled();
             }
@@ -161,18 +153,6 @@ impl ScopeCount {
 
     /// Waits until the last one ends, if one is running.
     fn pause(&self, reason: WaitReason, cancel: Cancel) -> Outcome {
-        park::park(reason, None, cancel, |ticket| {
-            let mut owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
-            if self.running.load(Ordering::Acquire) == 0 {
-                return false;
-            }
-            *owner = Some(ticket);
-            true
-        })
-    }
-
-    /// Takes back the ticket that nobody has claimed.
-    fn retract(&self) {
-        self.owner.lock().unwrap_or_else(PoisonError::into_inner).take();
+        park::park(reason, None, cancel, |ticket| self.running.enter(ticket))
     }
 }

@@ -229,19 +229,22 @@ fn it_works_while_unwinding() {
         }
     }
 
-    let (flag, done) = (Flag::default(), Arc::new(AtomicBool::new(false)));
-    let late = Late(flag.clone(), done.clone());
-    let worker = pirn::spawn(move || {
-        let _late = late;
-        pirn::thread::park();
+    // In a runtime that ends: what carries panics for it is given back then.
+    pirn::Builder::new().workers(2).build().unwrap().run(|| {
+        let (flag, done) = (Flag::default(), Arc::new(AtomicBool::new(false)));
+        let late = Late(flag.clone(), done.clone());
+        let worker = pirn::spawn(move || {
+            let _late = late;
+            pirn::thread::park();
+        });
+        until(|| {
+            worker.cancel();
+            flag.is_polled()
+        });
+        flag.set();
+        assert!(worker.join().is_err());
+        assert!(done.load(Ordering::SeqCst));
     });
-    until(|| {
-        worker.cancel();
-        flag.is_polled()
-    });
-    flag.set();
-    assert!(worker.join().is_err());
-    assert!(done.load(Ordering::SeqCst));
 }
 
 /// Two coroutines that hand a turn to each other, many times, by wakers alone.

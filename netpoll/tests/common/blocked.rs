@@ -2,20 +2,32 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
+use std::time::Instant;
 use std::{fs, thread};
 
 use netpoll::{Event, Poller};
 
 use crate::common::{LONG, poll};
 
-/// Polls in a thread of its own, runs `act` when that thread waits in the system, and returns what
-/// the poll reported.
-pub(crate) fn while_polling(poller: &Poller, act: impl FnOnce()) -> Vec<Event> {
+/// Polls in a thread of its own until the end is one that `act` may have made, runs `act` when that
+/// thread waits in the system, and returns what the last poll reported. A poll that ends before that
+/// was ended by a signal, be it the one that continues a stopped process.
+pub(crate) fn while_polling(
+    poller: &Poller,
+    is_the_end: impl Fn(&[Event]) -> bool + Send,
+    act: impl FnOnce(),
+) -> Vec<Event> {
     thread::scope(|scope| {
         let (sender, receiver) = mpsc::channel();
         let thread = scope.spawn(move || {
             sender.send(here()).unwrap();
-            poll(poller, LONG)
+            let start = Instant::now();
+            loop {
+                let events = poll(poller, LONG);
+                if is_the_end(&events) || start.elapsed() >= LONG {
+                    return events;
+                }
+            }
         });
         if let Some(thread) = receiver.recv().unwrap() {
             while !sleeps(&thread) {
