@@ -7,7 +7,7 @@ use super::{ECHO_BUFFER, Figures};
 use crate::race::warm;
 use crate::server::free_port;
 use crate::table::{millions_a_second, millis, nanos_each};
-use crate::tree::fib;
+use crate::tree::{fib, fib_by_sums};
 use crate::{cpu, http, memory, sleepers};
 use may::coroutine::{self, JoinHandle};
 use may::go;
@@ -50,7 +50,7 @@ pub(super) fn work(workers: usize, work: &str, numbers: &[u64]) -> Figures {
             }
             ("mutex", &[crowd, each]) => Some(mutex(crowd, each)),
             ("fib", &[n, alone_from]) => Some(millis(|| {
-                assert_eq!(fork_join(n, alone_from), fib(n));
+                assert_eq!(fork_join(n, alone_from), fib_by_sums(n));
             })),
             _ => None,
         })

@@ -5,7 +5,7 @@
 use super::{ECHO_BUFFER, Figures};
 use crate::race::warm;
 use crate::table::{millions_a_second, millis, nanos_each};
-use crate::tree::fib;
+use crate::tree::{fib, fib_by_sums};
 use crate::{cpu, http, memory, scale, sleepers};
 use pirn::channel::{bounded, unbounded};
 use pirn::net::{TcpListener, TcpStream};
@@ -93,7 +93,7 @@ pub(super) fn work<S: Start>(workers: usize, work: &str, numbers: &[u64]) -> Fig
             ("select", &[messages]) => Some(selected::<S>(messages)),
             ("sieve", &[primes]) => Some(millis(|| sieve::<S>(primes))),
             ("fib", &[n, alone_from]) => Some(millis(|| {
-                assert_eq!(fork_join::<S>(n, alone_from), fib(n));
+                assert_eq!(fork_join::<S>(n, alone_from), fib_by_sums(n));
             })),
             ("timers", &[crowd, each]) => Some(timers::<S>(crowd, each)),
             _ => None,

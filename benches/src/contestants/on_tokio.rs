@@ -6,7 +6,7 @@
 use super::{ECHO_BUFFER, Figures};
 use crate::race::warm;
 use crate::table::millis;
-use crate::tree::fib;
+use crate::tree::{fib, fib_by_sums};
 use crate::{cpu, http, memory, sleepers};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -70,7 +70,7 @@ pub(super) fn work(workers: usize, work: &str, numbers: &[u64]) -> Figures {
             ("select", &[messages]) => run(&runtime, selected(messages)),
             ("sieve", &[primes]) => millis(|| run(&runtime, sieve(primes))),
             ("fib", &[n, alone_from]) => millis(|| {
-                assert_eq!(run(&runtime, fork_join(n, alone_from)), fib(n));
+                assert_eq!(run(&runtime, fork_join(n, alone_from)), fib_by_sums(n));
             }),
             ("timers", &[crowd, each]) => run(&runtime, timers(crowd, each)),
             _ => return None,
