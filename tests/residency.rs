@@ -263,6 +263,35 @@ fn a_few_spread_over_all() {
     }
 }
 
+/// Who has nobody to spread over walks a tree in depth: in breadth, a fourth of its coroutines are
+/// there at the same time.
+#[test]
+fn a_tree_that_is_spread_over_one_worker_is_walked_in_depth() {
+    const DEPTH: usize = 14;
+
+    fn walk(depth: usize, there: &'static AtomicUsize, most: &'static AtomicUsize) {
+        if depth == 0 {
+            return;
+        }
+        let spread = pirn::thread::Builder::new().placement(pirn::thread::Placement::Spread);
+        let left = spread.spawn(move || {
+            most.fetch_max(there.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+            walk(depth - 1, there, most);
+            there.fetch_sub(1, Ordering::Relaxed);
+        });
+        walk(depth - 1, there, most);
+        left.unwrap().join().unwrap();
+    }
+
+    static THERE: AtomicUsize = AtomicUsize::new(0);
+    static MOST: AtomicUsize = AtomicUsize::new(0);
+    let _alone = alone();
+    runtime(1).run(|| walk(DEPTH, &THERE, &MOST));
+    assert_eq!(THERE.load(Ordering::Relaxed), 0);
+    let (all, most) = ((1 << DEPTH) - 1, MOST.load(Ordering::Relaxed));
+    assert!(most < all / 16, "{most} of {all} at the same time");
+}
+
 /// A worker that is stuck gets none, and those sent to it before it got stuck start elsewhere.
 #[test]
 fn nothing_starts_behind_a_stuck_worker() {

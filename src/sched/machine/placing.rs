@@ -110,7 +110,9 @@ impl Machine {
     #[inline]
     pub(in crate::sched) fn spawn(&self, coroutine: Coroutine, spread: bool) {
         self.note_spawn(&coroutine);
-        if spread {
+        // With nobody to spread over it is a spawn as any other: who stands in `starts` comes last, so
+        // that a tree would be walked in breadth, and have all of its leaves at the same time.
+        if spread && self.with_peers(<[_]>::len) > 1 {
             self.spread(coroutine);
             return;
         }
