@@ -6,9 +6,11 @@
 
 #[path = "../examples/deadlock.rs"]
 mod deadlock;
+mod harness;
 #[path = "../examples/leak.rs"]
 mod leak;
 
+use harness::Chosen;
 use pirn::channel::{bounded, unbounded};
 use pirn::{Builder, OnDeadlock, Runtime, thread};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -80,27 +82,14 @@ tests![
     who_looks_from_outside_makes_no_deadlock,
 ];
 
-/// Runs the tests whose names contain the argument, if there is one, and nothing that follows a `--skip`,
-/// as the usual harness does.
 fn main() {
     if !cfg!(target_os = "linux") {
         return;
     }
-    let (mut filter, mut skipped) = (None, Vec::new());
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "--skip" => skipped.extend(arguments.next()),
-            "--test-threads" => drop(arguments.next()),
-            flag if flag.starts_with('-') => {}
-            _ => filter = filter.or(Some(argument)),
-        }
-    }
-    let wanted = |name: &str| match &filter {
+    let chosen = Chosen::by_arguments();
+    let wanted = |name: &str| match &chosen.filter {
         Some(exact) if is_child() => name == exact,
-        _ if skipped.iter().any(|part| name.contains(part.as_str())) => false,
-        Some(part) => name.contains(part.as_str()),
-        None => true,
+        _ => chosen.wants(name),
     };
     let mut failed: Vec<&str> = Vec::new();
     for (name, test) in TESTS.iter().filter(|test| wanted(test.0)) {

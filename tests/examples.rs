@@ -5,6 +5,7 @@
 
 #[path = "../examples/crawler.rs"]
 mod crawler;
+mod harness;
 #[path = "../examples/inspect.rs"]
 mod inspect;
 #[path = "../examples/panic_abort.rs"]
@@ -18,6 +19,7 @@ mod supervisor;
 #[path = "../examples/timeout.rs"]
 mod timeout;
 
+use harness::Chosen;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
@@ -73,23 +75,9 @@ fn main() {
         let test = TESTS.iter().find(|test| test.0 == name).expect("an example");
         return test.1();
     }
-    // As the usual harness reads them.
-    let (mut filter, mut skipped) = (None, Vec::new());
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        match argument.as_str() {
-            "--skip" => skipped.extend(arguments.next()),
-            "--test-threads" => drop(arguments.next()),
-            flag if flag.starts_with('-') => {}
-            _ => filter = filter.or(Some(argument)),
-        }
-    }
-    let wanted = |name: &str| {
-        filter.as_ref().is_none_or(|part: &String| name.contains(part.as_str()))
-            && !skipped.iter().any(|part| name.contains(part.as_str()))
-    };
+    let chosen = Chosen::by_arguments();
     let mut failed = Vec::new();
-    for (name, _, is_right) in TESTS.iter().filter(|test| wanted(test.0)) {
+    for (name, _, is_right) in TESTS.iter().filter(|test| chosen.wants(test.0)) {
         let output = example(name).output().expect("a child");
         let text = String::from_utf8_lossy(&output.stdout);
         let ok = output.status.success() && is_right(&text);
@@ -99,7 +87,7 @@ fn main() {
             failed.push(name);
         }
     }
-    if wanted("inspect") {
+    if chosen.wants("inspect") {
         the_market_is_inspected();
         println!("test inspect ... ok");
     }
