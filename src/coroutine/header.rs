@@ -244,7 +244,7 @@ impl<T, F: FnOnce() -> T> Frame<F, T> {
         let Stage::Result(result) = (unsafe { &*stage }) else { return false };
         // SAFETY: the caller passes the address of room for the result, which is left here no more.
         unsafe {
-            out.cast::<std::thread::Result<T>>().copy_from_nonoverlapping(result, 1);
+            out.cast::<std::thread::Result<T>>().write(move_result(result));
             stage.write(Stage::Empty);
         }
         true
@@ -371,7 +371,26 @@ impl Coroutine {
         let take = self.header().vtable.take_result;
         // SAFETY: the caller's promise; the address is that of the right room, which is filled if
         // it says so.
-        unsafe { take(self.0, result.as_mut_ptr().cast()).then(|| result.assume_init()) }
+        unsafe {
+            take(self.0, result.as_mut_ptr().cast()).then(|| move_result(result.assume_init_ref()))
+        }
+    }
+}
+
+/// Reads a result by its parts: where there is little in it, little has just been written there, and to
+/// read the whole of it at once would wait until that is over.
+///
+/// # Safety
+///
+/// What is there is not used any more.
+#[inline]
+unsafe fn move_result<T>(from: &std::thread::Result<T>) -> std::thread::Result<T> {
+    // SAFETY: the caller gives it away.
+    unsafe {
+        match from {
+            Ok(value) => Ok(ptr::read(value)),
+            Err(payload) => Err(ptr::read(payload)),
+        }
     }
 }
 

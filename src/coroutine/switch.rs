@@ -99,8 +99,19 @@ impl Switch {
     }
 
     /// Takes the stack back from a function that has returned.
+    #[inline]
     pub(crate) fn into_stack(self) -> Stack {
         ManuallyDrop::into_inner(self.0.into_stack().0)
+    }
+
+    /// Takes the stack back from a function that has returned, and the switch from its place.
+    #[inline]
+    pub(crate) fn take_stack(place: &mut Option<Switch>) -> Option<Stack> {
+        // Looked at in its place, and not moved as a whole but where it is taken apart.
+        if !place.as_ref()?.0.done() {
+            return None;
+        }
+        place.take().map(Switch::into_stack)
     }
 }
 

@@ -78,17 +78,70 @@ pub(crate) enum Cancel {
 }
 
 /// Names one wait, for whoever is to end it.
+///
+/// Two words, so that it is handed on in registers: every wait makes one, and what is written to memory
+/// in words and read again at once as a whole waits for the writes to be over.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ticket {
     target: Target,
     seq: Seq,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Target {
+/// Who waits, in one word: what it is stands in the bits that an address leaves clear.
+#[derive(Clone, Copy)]
+struct Target(NonNull<()>);
+
+enum Kind {
     Coroutine(NonNull<Header>),
     Thread(NonNull<OsParker>),
     Future(NonNull<WakerCell>),
+}
+
+const THREAD: usize = 1;
+const FUTURE: usize = 2;
+const KIND: usize = THREAD | FUTURE;
+
+const _: () = assert!(align_of::<Header>() > KIND);
+const _: () = assert!(align_of::<OsParker>() > KIND);
+const _: () = assert!(align_of::<WakerCell>() > KIND);
+
+impl Target {
+    #[inline]
+    fn coroutine(header: NonNull<Header>) -> Target {
+        Target(header.cast())
+    }
+
+    fn thread(parker: NonNull<OsParker>) -> Target {
+        Target(parker.cast::<()>().map_addr(|address| address | THREAD))
+    }
+
+    fn future(cell: NonNull<WakerCell>) -> Target {
+        Target(cell.cast::<()>().map_addr(|address| address | FUTURE))
+    }
+
+    #[inline]
+    fn kind(self) -> Kind {
+        match self.0.addr().get() & KIND {
+            0 => Kind::Coroutine(self.0.cast()),
+            THREAD => Kind::Thread(self.without_kind().cast()),
+            _ => Kind::Future(self.without_kind().cast()),
+        }
+    }
+
+    fn without_kind(self) -> NonNull<()> {
+        let address = self.0.as_ptr().map_addr(|address| address & !KIND);
+        NonNull::new(address).expect("nothing is at address zero")
+    }
+}
+
+impl std::fmt::Debug for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.kind() {
+            Kind::Coroutine(header) => write!(f, "Coroutine({header:p})"),
+            Kind::Thread(parker) => write!(f, "Thread({parker:p})"),
+            Kind::Future(cell) => write!(f, "Future({cell:p})"),
+        }
+    }
 }
 
 // SAFETY: a ticket is used through `claim` alone, whose contract keeps its target alive.
@@ -98,25 +151,25 @@ unsafe impl Sync for Ticket {}
 
 impl Ticket {
     pub(crate) fn for_coroutine(header: NonNull<Header>, seq: Seq) -> Ticket {
-        Ticket { target: Target::Coroutine(header), seq }
+        Ticket { target: Target::coroutine(header), seq }
     }
 
     /// For a future that waits in a queue. Its claims are decided by the lock of that queue.
     pub(crate) fn for_future(cell: NonNull<WakerCell>) -> Ticket {
-        Ticket { target: Target::Future(cell), seq: Seq::from_bits(0) }
+        Ticket { target: Target::future(cell), seq: Seq::from_bits(0) }
     }
 
     /// Whether it names a wait of a coroutine, not of a plain thread or of a whole home.
     pub(crate) fn is_for_a_coroutine(self) -> bool {
-        matches!(self.target, Target::Coroutine(_))
+        matches!(self.target.kind(), Kind::Coroutine(_))
     }
 
     /// The memory of whoever waits, which may be gone when the ticket is not used up.
     pub(crate) fn address(self) -> *const () {
-        match self.target {
-            Target::Coroutine(header) => header.as_ptr().cast(),
-            Target::Thread(parker) => parker.as_ptr().cast(),
-            Target::Future(cell) => cell.as_ptr().cast(),
+        match self.target.kind() {
+            Kind::Coroutine(header) => header.as_ptr().cast(),
+            Kind::Thread(parker) => parker.as_ptr().cast(),
+            Kind::Future(cell) => cell.as_ptr().cast(),
         }
     }
 
@@ -130,12 +183,12 @@ impl Ticket {
     ///
     /// As [`Ticket::claim`].
     pub(crate) unsafe fn home(self) -> Home {
-        match self.target {
+        match self.target.kind() {
             // SAFETY: the caller says that the coroutine is alive, and so is its home then.
-            Target::Coroutine(header) => unsafe { sched::look_at_home(header.as_ref()) },
+            Kind::Coroutine(header) => unsafe { sched::look_at_home(header.as_ref()) },
             // Its thread is blocked.
-            Target::Thread(_) => Home::Idle,
-            Target::Future(_) => Home::Elsewhere,
+            Kind::Thread(_) => Home::Idle,
+            Kind::Future(_) => Home::Elsewhere,
         }
     }
 
@@ -150,25 +203,35 @@ impl Ticket {
     #[must_use = "dropping what was claimed wakes it"]
     #[inline]
     pub(crate) unsafe fn claim(self) -> Option<Claimed> {
-        match self.target {
-            Target::Coroutine(header) => {
-                // SAFETY: the caller says that the coroutine is alive.
-                if !unsafe { header.as_ref() }.park.claim(self.seq) {
-                    return None;
-                }
-                // SAFETY: a parked coroutine's scheduler reference belongs to its claimant.
-                let coroutine = unsafe { Coroutine::from_raw(header) };
-                Some(Claimed::of(Waiter::Coroutine(coroutine)))
-            }
+        match self.target.kind() {
             // SAFETY: the caller's promise.
-            Target::Thread(parker) => unsafe { self.claim_thread(parker) },
-            Target::Future(cell) => {
+            Kind::Coroutine(header) => unsafe { Self::claim_coroutine(header, self.seq) },
+            // SAFETY: the caller's promise.
+            Kind::Thread(parker) => unsafe { self.claim_thread(parker) },
+            Kind::Future(cell) => {
                 // SAFETY: a future leaves its queue, under the lock that the caller holds, before it
                 // goes.
                 let waker = unsafe { cell.as_ref().take() }?;
                 Some(Claimed::of(Waiter::Future(waker)))
             }
         }
+    }
+
+    /// [`Ticket::claim`] of a coroutine's wait.
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    #[must_use = "dropping what was claimed wakes it"]
+    #[inline]
+    pub(crate) unsafe fn claim_coroutine(header: NonNull<Header>, seq: Seq) -> Option<Claimed> {
+        // SAFETY: the caller says that the coroutine is alive.
+        if !unsafe { header.as_ref() }.park.claim(seq) {
+            return None;
+        }
+        // SAFETY: a parked coroutine's scheduler reference belongs to its claimant.
+        let coroutine = unsafe { Coroutine::from_raw(header) };
+        Some(Claimed::of(Waiter::Coroutine(coroutine)))
     }
 
     /// [`Ticket::claim`] of a plain thread's wait.

@@ -211,7 +211,7 @@ fn park_with(
         }
     }
     let address = NonNull::new(Arc::as_ptr(parker).cast_mut()).expect("an Arc is not null");
-    let ticket = Ticket { target: Target::Thread(address), seq };
+    let ticket = Ticket { target: Target::thread(address), seq };
     let needless = !publish(ticket) && parker.word.retract(seq);
     if needless {
         return Outcome::Woken;

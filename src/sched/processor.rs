@@ -17,10 +17,10 @@ use crossbeam_deque::{Injector, Stealer};
 use crossbeam_utils::CachePadded;
 use std::panic::Location;
 use std::ptr;
+use std::sync::OnceLock;
 use std::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
-use std::sync::OnceLock;
 
 /// What a processor's machine is doing, for the watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -129,9 +129,8 @@ impl Thread {
         match &self.0 {
             Kind::Coroutine(coroutine) => {
                 if let Some(seq) = coroutine.header().token.give() {
-                    let ticket = Ticket::for_coroutine(coroutine.as_ptr(), seq);
                     // SAFETY: this handle keeps the coroutine alive.
-                    drop(unsafe { ticket.claim() });
+                    drop(unsafe { Ticket::claim_coroutine(coroutine.as_ptr(), seq) });
                 }
             }
             Kind::Os(thread) => {

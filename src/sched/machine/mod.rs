@@ -32,8 +32,8 @@ use sleeping::TimerPace;
 use std::cell::{Cell, RefCell};
 use std::mem::{self, ManuallyDrop};
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use surveying::Walks;
 
 /// Attempts that may fail in a row before their coroutine yields.
@@ -330,10 +330,10 @@ impl Machine {
         // SAFETY: this is its home.
         let resident = unsafe { coroutine.header().resident() };
         // SAFETY: it does not run any more.
-        let switch = unsafe { resident.switch() }.take().expect("it has run on a stack");
+        let stack = Switch::take_stack(unsafe { resident.switch() });
         {
             let mut cache = self.cache.borrow_mut();
-            cache.give(switch.into_stack());
+            cache.give(stack.expect("it has run on a stack, to its end"));
             cache.uncredit(resident.class);
         }
         if resident.is_migrating() {
