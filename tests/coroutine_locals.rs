@@ -218,6 +218,89 @@ fn an_unclaimed_result_may_look_at_them() {
     assert_eq!(done.load(Ordering::Relaxed), 9);
 }
 
+/// Makes a value of the coroutine's when it is dropped, which says where that goes.
+struct Makes(std::sync::mpsc::Sender<std::thread::ThreadId>);
+
+impl Drop for Makes {
+    fn drop(&mut self) {
+        let gone = self.0.clone();
+        defer(&FIRST, move || gone.send(std::thread::current().id()).unwrap());
+    }
+}
+
+#[test]
+fn what_an_unclaimed_result_makes_is_destroyed_by_its_coroutine() {
+    let runtime = one_worker();
+    let home = runtime.spawn(|| std::thread::current().id()).join().unwrap();
+    let (gone, goes) = std::sync::mpsc::channel();
+    let (begin, begins) = pirn::channel::bounded::<()>(1);
+    let handle = runtime.spawn(move || {
+        begins.recv().unwrap();
+        Makes(gone)
+    });
+    // Keeps the coroutine's memory beyond its end, and frees it here.
+    let last = handle.cancel_handle();
+    drop(handle);
+    begin.send(()).unwrap();
+    while !last.is_finished() {
+        std::thread::yield_now();
+    }
+    let at_its_end = goes.try_recv();
+    drop(last);
+    assert_eq!((at_its_end, goes.try_recv().is_ok()), (Ok(home), false));
+}
+
+/// The handle goes while the values are destroyed, so that the result goes after them.
+#[test]
+fn a_result_that_is_given_up_late_finds_new_values() {
+    let (seen, sees) = std::sync::mpsc::channel();
+    let (begun, begins) = std::sync::mpsc::channel();
+    let (go_on, goes_on) = pirn::channel::bounded::<()>(1);
+    struct Looks(std::sync::mpsc::Sender<u32>);
+    impl Drop for Looks {
+        fn drop(&mut self) {
+            self.0.send(COUNT.get()).unwrap();
+        }
+    }
+    let runtime = one_worker();
+    let handle = runtime.spawn(move || {
+        COUNT.set(9);
+        defer(&FIRST, move || {
+            begun.send(()).unwrap();
+            goes_on.recv().unwrap();
+        });
+        Looks(seen)
+    });
+    begins.recv().unwrap();
+    drop(handle);
+    go_on.send(()).unwrap();
+    assert_eq!(sees.recv(), Ok(7));
+}
+
+/// Who is told of the end runs last.
+#[test]
+fn what_the_waker_of_a_task_makes_is_destroyed_by_the_coroutine_that_calls_it() {
+    struct Wakes(Mutex<Option<Makes>>);
+    impl std::task::Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            drop(self.0.lock().unwrap().take());
+        }
+    }
+    let runtime = one_worker();
+    let home = runtime.spawn(|| std::thread::current().id()).join().unwrap();
+    let (gone, goes) = std::sync::mpsc::channel();
+    let (begin, begins) = pirn::channel::bounded::<()>(1);
+    let mut handle = runtime.spawn(move || begins.recv().unwrap());
+    let waker = Arc::new(Wakes(Mutex::new(Some(Makes(gone))))).into();
+    let mut context = std::task::Context::from_waker(&waker);
+    assert!(std::pin::Pin::new(&mut handle).poll(&mut context).is_pending());
+    begin.send(()).unwrap();
+    // What is left of the coroutine is freed here, by its handle.
+    drop(runtime);
+    drop(handle);
+    assert_eq!(goes.recv(), Ok(home));
+}
+
 #[test]
 fn an_initialiser_that_asks_for_itself_wins() {
     coroutine_local! {

@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "runs the body of a header, and suspends it")]
 
-use crate::coroutine::header::{Header, Joiner};
+use crate::coroutine::header::{Header, Joiner, Resident};
 use crate::coroutine::locals::Locals;
 use crate::coroutine::switch::{Suspender, Word};
 use crate::park;
@@ -157,14 +157,30 @@ pub(super) fn end_locals(header: &Header, discard: impl FnOnce()) {
     if header.status.is_unclaimed() {
         abort_on_unwind(discard);
     }
+    // SAFETY: it runs, and this is its home.
+    let resident = unsafe { header.resident() };
+    destroy_locals(resident);
+    resident.spans.end();
+}
+
+fn destroy_locals(resident: &Resident) {
     abort_unless("thread local panicked on drop", || {
         // What a destructor makes is destroyed as well.
         while let Some(value) = with_locals(Locals::take_last).flatten() {
             drop(value);
         }
     });
-    // SAFETY: it runs, and this is its home.
-    unsafe { header.resident() }.spans.end();
+    // What runs after all of them finds none, and may make new ones.
+    drop(resident.locals.take());
+}
+
+/// Destroys what has come after the end of the others: nobody else may, on whatever thread the last
+/// reference goes.
+#[inline]
+fn end_late_locals(resident: &Resident) {
+    if resident.has_locals() {
+        destroy_locals(resident);
+    }
 }
 
 /// Runs what may panic with nobody there to be told: as any panic it ends what it happened in, and
@@ -210,6 +226,7 @@ pub(crate) unsafe fn entry(header: NonNull<Header>, suspender: Suspender) {
         // A destructor may have entered more after the end of the others.
         if resident.spans.are_used() {
             resident.spans.end();
+            end_late_locals(resident);
         }
     }
 }
@@ -239,9 +256,12 @@ pub(super) unsafe fn run<F: FnOnce() -> T, T>(
 /// Publishes completion; `discard` drops the result if nobody is left to ask for it. Whether it
 /// was discarded.
 pub(super) fn complete(header: &Header, discard: impl FnOnce()) -> bool {
+    // SAFETY: it runs, and this is its home.
+    let resident = unsafe { header.resident() };
     match header.status.try_complete() {
         Completion::Unclaimed => {
             abort_on_unwind(discard);
+            end_late_locals(resident);
             header.status.complete_unclaimed();
             true
         }
@@ -251,7 +271,10 @@ pub(super) fn complete(header: &Header, discard: impl FnOnce()) -> bool {
                 match unsafe { (*header.joiner.get()).take() } {
                     // SAFETY: and it keeps the joiner where it is until `release_completed`.
                     Some(Joiner::Wait(ticket)) => drop(unsafe { ticket.claim() }),
-                    Some(Joiner::Task(waker)) => contained(|| waker.wake()),
+                    Some(Joiner::Task(waker)) => {
+                        contained(|| waker.wake());
+                        end_late_locals(resident);
+                    }
                     None => {}
                 }
             }

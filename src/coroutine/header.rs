@@ -484,9 +484,9 @@ impl Resident {
         ptr::without_provenance(top.wrapping_sub(usize::from(self.depth.get()) * STACK_LINE))
     }
 
-    /// Whether it has ever used a `coroutine_local!`.
+    /// Whether it has used a `coroutine_local!` since the last of them was destroyed.
     #[inline]
-    fn has_locals(&self) -> bool {
+    pub(super) fn has_locals(&self) -> bool {
         let locals = self.locals.take();
         let any = locals.is_some();
         self.locals.set(locals);

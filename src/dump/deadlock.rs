@@ -24,6 +24,10 @@
 //! a plain thread that has waited in pirn for a while. So an idle process stays idle. Machines that
 //! wake up for somebody who looks at the process from outside, be it all the time, do not count as
 //! work; and if one does not answer although nothing runs there, whoever looked looks again.
+//!
+//! So nobody looks if the last thread that waits elsewhere ends when all others have come to rest: that is
+//! a deadlock which goes unreported, until something runs and comes to rest again. To look now and then
+//! would wake up every idle process that has such a thread.
 
 use super::collect;
 use crate::park::{self, WaitReason, WaitingThread};

@@ -83,25 +83,28 @@ impl Signal {
             return give_way();
         }
         loop {
-            let mut woken = false;
+            let mut taken = false;
             let outcome = park::park(WaitReason::Future, None, Cancel::Deliver, |ticket| {
                 let entered = self.0.enter(ticket);
                 if !entered {
                     // Whoever has entered may run already, elsewhere: then this frame is not ours.
-                    woken = true;
+                    taken = true;
                 }
                 entered
             });
+            if outcome == Outcome::Cancelled {
+                self.0.leave();
+                unwind_cancelled();
+            }
+            // Whatever else ended the wait: the wake was taken, and comes but once.
+            if taken {
+                return;
+            }
             if outcome == Outcome::Woken {
-                if !woken {
-                    self.0.take();
-                }
+                self.0.take();
                 return;
             }
             self.0.leave();
-            if outcome == Outcome::Cancelled {
-                unwind_cancelled();
-            }
         }
     }
 }

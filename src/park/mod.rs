@@ -40,7 +40,7 @@ pub(crate) use scopes::{
 
 pub(crate) use waker::WakerCell;
 
-use crate::coroutine::{Coroutine, Header};
+use crate::coroutine::{self, Coroutine, Header};
 use crate::primitive::heavy_fence;
 use crate::protocol::park_word::Seq;
 use crate::sched;
@@ -303,9 +303,15 @@ impl Drop for Claimed {
                 unsafe { sched::ready(coroutine, Outcome::Woken) };
             }
             Waiter::Thread(parker) => parker.resume(),
-            Waiter::Future(waker) => waker.wake(),
+            Waiter::Future(waker) => wake_future(waker),
         }
     }
+}
+
+/// Whoever wakes a future may have others to wake as well, who are not to suffer by its panic.
+#[cold]
+fn wake_future(waker: Box<Waker>) {
+    coroutine::contained(|| waker.wake());
 }
 
 /// A coroutine or a thread whose waits somebody may end from elsewhere.
@@ -441,7 +447,7 @@ where
         publish_data: (&raw mut publish).cast(),
     };
     // SAFETY: this is the running coroutine, and the request outlives the suspension.
-    let suspend = || unsafe { crate::coroutine::suspend(header, (&raw mut request).cast()) };
+    let suspend = || unsafe { coroutine::suspend(header, (&raw mut request).cast()) };
     if !resident.spans.left_for(|| sched::switching_off_panics(suspend)) {
         // The panic in progress cannot leave this thread, or a subscriber is being told of a switch:
         // the thread waits with it.

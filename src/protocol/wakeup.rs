@@ -71,8 +71,10 @@ impl<W> Wakeup<W> {
 mod models {
     use super::*;
     use crate::protocol::crowd::{Crowd, Outcome};
+    use crate::protocol::park_word::{ParkWord, Seq};
+    use crate::protocol::signal::Signal;
     use loom::sync::Arc;
-    use loom::sync::atomic::AtomicUsize;
+    use loom::sync::atomic::{AtomicBool, AtomicUsize};
 
     /// One who polls until as many wakers have come as there are.
     struct Task {
@@ -145,6 +147,75 @@ mod models {
     fn a_wait_that_gives_up_loses_no_wake() {
         check(1, true, 5);
         check(2, true, 3);
+    }
+
+    /// Somebody pokes at the wait and was not meant to, as it is shielded: whoever polls waits again,
+    /// unless a wake has come that was taken when the wait was opened.
+    #[test]
+    fn a_poke_in_vain_loses_no_wake() {
+        struct Poked {
+            word: ParkWord,
+            resumed: Signal,
+            poked: AtomicBool,
+            wakeup: Wakeup<Seq>,
+        }
+
+        impl Poked {
+            /// Whether it was woken; else it was poked at.
+            fn park(&self, publish: impl FnOnce(Seq) -> bool) -> bool {
+                let seq = self.word.begin();
+                if !publish(seq) && self.word.retract(seq) {
+                    return true;
+                }
+                self.resumed.wait();
+                !self.poked.swap(false, Ordering::Relaxed)
+            }
+
+            /// As the runtime's loop.
+            fn wait(&self) {
+                loop {
+                    let mut taken = false;
+                    let woken = self.park(|seq| {
+                        taken = !self.wakeup.enter(seq);
+                        !taken
+                    });
+                    if taken {
+                        return;
+                    }
+                    if woken {
+                        self.wakeup.take();
+                        return;
+                    }
+                    self.wakeup.leave();
+                }
+            }
+        }
+
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(|| {
+            let task = Arc::new(Poked {
+                word: ParkWord::new(),
+                resumed: Signal::new(),
+                poked: AtomicBool::new(false),
+                wakeup: Wakeup::new(),
+            });
+            let theirs = task.clone();
+            let waker = loom::thread::spawn(move || {
+                let claimed = theirs.wakeup.wake(|seq| theirs.word.claim(seq).then_some(()));
+                claimed.into_iter().for_each(|()| theirs.resumed.notify());
+            });
+            let theirs = task.clone();
+            let poker = loom::thread::spawn(move || {
+                if theirs.word.claim_current() {
+                    theirs.poked.store(true, Ordering::Relaxed);
+                    theirs.resumed.notify();
+                }
+            });
+            task.wait();
+            waker.join().unwrap();
+            poker.join().unwrap();
+        });
     }
 
     /// What a waker did before it woke is seen by the next poll, also if its wake was one of two.

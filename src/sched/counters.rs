@@ -82,7 +82,8 @@ counters! {
     yields,
     /// Coroutines spawned.
     spawned,
-    /// Coroutines that ended.
+    /// Coroutines that ended: counted when their worker has taken their stack back, a moment after their
+    /// `join` may have returned.
     finished,
     /// Times that work was taken from another worker. Each time it may be half of what that one had
     /// not started.

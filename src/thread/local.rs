@@ -13,6 +13,10 @@ use std::rc::Rc;
 /// use other keys, whose values are made anew if need be and destroyed in their turn. On a plain OS
 /// thread a key has a value of that thread's.
 ///
+/// A result that nobody can ask for is dropped before the values are, or after them if its handle goes
+/// meanwhile. What its destructor makes then is destroyed as well, and so is what the waker of a task makes
+/// that has polled the handle.
+///
 /// # Examples
 ///
 /// ```

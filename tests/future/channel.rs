@@ -9,7 +9,7 @@ use pirn::{block_on, spawn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Poll;
+use std::task::{Poll, Wake};
 use std::time::{Duration, Instant};
 
 const SHORT: Duration = Duration::from_millis(2);
@@ -59,6 +59,40 @@ fn all_messages_arrive_once_between_futures_and_others() {
             assert_eq!(sum.load(Ordering::Relaxed) as u64, 4 * EACH * (EACH + 1) / 2);
         }
     });
+}
+
+/// A waker's panic is its own: it ends neither the send that wakes it nor the wakes of others.
+#[test]
+fn a_waker_that_panics_keeps_nobody_from_being_woken() {
+    struct Panics;
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            std::panic::resume_unwind(Box::new("in a waker"));
+        }
+    }
+    for (s, r) in kinds::<()>() {
+        let (count, waker) = Count::new();
+        let mut first = pin!(r.recv_async());
+        let mut second = pin!(r.recv_async());
+        assert!(poll(first.as_mut(), &Arc::new(Panics).into()).is_pending());
+        assert!(poll(second.as_mut(), &waker).is_pending());
+        s.send(()).unwrap();
+        assert_eq!(poll(first.as_mut(), &waker), Poll::Ready(Ok(())));
+
+        let mut first = pin!(r.recv_async());
+        assert!(poll(first.as_mut(), &Arc::new(Panics).into()).is_pending());
+        drop(s);
+        assert_eq!(count.get(), 1);
+        assert_eq!(poll(second.as_mut(), &waker), Poll::Ready(Err(RecvError)));
+    }
+    // In the order in which they wait, the one that panics first.
+    let (s, r) = unbounded::<()>();
+    let (count, waker) = Count::new();
+    let (mut first, mut second) = (pin!(r.recv_async()), pin!(r.recv_async()));
+    assert!(poll(first.as_mut(), &Arc::new(Panics).into()).is_pending());
+    assert!(poll(second.as_mut(), &waker).is_pending());
+    drop(s);
+    assert_eq!(count.get(), 1);
 }
 
 /// Futures that are dropped at any moment, as timeouts do: nothing is lost, nothing comes twice.

@@ -50,7 +50,8 @@ pub struct Metrics {
     pub runtimes: usize,
     /// How long ago the runtime started.
     pub uptime: Duration,
-    /// Coroutines spawned and not yet ended.
+    /// Coroutines spawned and not yet [ended](WorkerCounters::finished). One that has been joined may be
+    /// among them for a moment.
     pub live: u64,
     /// Coroutines spawned so far by others than the runtime's own.
     pub spawned_outside: u64,
