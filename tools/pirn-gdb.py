@@ -23,7 +23,7 @@ import gdb
 import gdb.unwinder
 
 MAGIC = b"pirn-gdb"
-VERSION = 1
+VERSION = 2
 # The file of the sample of a place.
 OWN_PLACE = "sched/machine/debugger.rs"
 # More in one list than a process has room for: a list that goes on was read while it was changed.
@@ -32,7 +32,7 @@ ENDLESS = 100_000_000
 ROOT = struct.Struct("<8sIIQ14IIIQQIIIIQQQIIII")
 ENTRY = struct.Struct("<15Q")
 SHAPE = (
-    "size park home link lineage id spawned_at name switch switch_size suspender reason class_ next"
+    "size park home link lineage id spawned_at name switch switch_size suspender request class_ next"
 ).split()
 
 
@@ -70,7 +70,7 @@ class Root:
         self.__dict__.update(shape)
         classes, reasons, sizes, names = fields[:4]
         self.descriptor, self.read, self.select, self.send = fields[4:8]
-        place, file, length, line, column, self.migrating, _ = fields[8:]
+        place, file, length, line, column, self.migrating, self.reason = fields[8:]
         self.sizes = struct.unpack("<%dQ" % classes, read(sizes, 8 * classes))
         pairs = struct.unpack("<%dQ" % (2 * reasons), read(names, 16 * reasons))
         self.reasons = [text(*pair) for pair in zip(pairs[::2], pairs[1::2])]
@@ -212,7 +212,10 @@ class Coroutine:
     @property
     def reason(self):
         root = self.root
-        kind, payload = struct.unpack_from("<QQ", self.header, root.reason)
+        request = self.word(root.request)
+        if not request:
+            return "ready"
+        kind, payload = struct.unpack("<QQ", read(request + root.reason, 16))
         if kind >= len(root.reasons):
             return "wait %d" % kind
         if kind == root.descriptor:

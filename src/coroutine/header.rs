@@ -14,7 +14,7 @@ use crate::coroutine::spans::Spans;
 use crate::coroutine::switch::{Suspender, Switch};
 #[cfg(debug_assertions)]
 use crate::park::HeldGuards;
-use crate::park::{Outcome, ScopeFrame, Ticket, WaitReason};
+use crate::park::{Outcome, ParkRequest, ScopeFrame, Ticket};
 use crate::protocol::inbox::Linked;
 use crate::protocol::lineage::Lineage;
 use crate::protocol::park_word::ParkWord;
@@ -72,11 +72,10 @@ pub(crate) struct Resident {
     pub(crate) suspender: Cell<Option<Suspender>>,
     /// Why the last wait ended, written by the claimant before it hands the coroutine over.
     pub(crate) outcome: Cell<Outcome>,
-    pub(crate) reason: Cell<WaitReason>,
     pub(crate) class: Class,
-    /// When the open wait is to time out, in the home's nanoseconds; `u64::MAX` for never.
-    pub(crate) deadline: Cell<u64>,
-    /// The home's timer for this coroutine, which never fires later than `deadline`.
+    /// What it waits for, in its suspended frame: from the opening of the wait until it runs again.
+    pub(crate) request: Cell<*const ParkRequest>,
+    /// The home's timer for this coroutine, which never fires later than the request's deadline.
     pub(crate) timer: Cell<Option<TimerKey>>,
     /// Neighbours among the residents of its home.
     pub(crate) previous: Cell<*const Header>,
@@ -120,7 +119,7 @@ pub(crate) struct Shape {
     switch: u32,
     switch_size: u32,
     suspender: u32,
-    reason: u32,
+    request: u32,
     class: u32,
     next: u32,
 }
@@ -138,7 +137,7 @@ impl Shape {
         switch: offset_of!(Header, resident.switch) as u32,
         switch_size: size_of::<Option<Switch>>() as u32,
         suspender: offset_of!(Header, resident.suspender) as u32,
-        reason: offset_of!(Header, resident.reason) as u32,
+        request: offset_of!(Header, resident.request) as u32,
         class: offset_of!(Header, resident.class) as u32,
         next: offset_of!(Header, resident.next) as u32,
     };
@@ -285,9 +284,8 @@ impl Coroutine {
                     switch: UnsafeCell::new(None),
                     suspender: Cell::new(None),
                     outcome: Cell::new(Outcome::Woken),
-                    reason: Cell::new(WaitReason::None),
                     class: seed.class,
-                    deadline: Cell::new(u64::MAX),
+                    request: Cell::new(ptr::null()),
                     timer: Cell::new(None),
                     previous: Cell::new(ptr::null()),
                     next: Cell::new(ptr::null()),
@@ -463,6 +461,17 @@ impl Resident {
     pub(crate) fn parked_at(&self) -> *const () {
         let top = self.suspender.get().map_or(0, Suspender::addr);
         ptr::without_provenance(top.wrapping_sub(usize::from(self.depth.get()) * STACK_LINE))
+    }
+
+    /// What it waits for, until it runs again.
+    ///
+    /// # Safety
+    ///
+    /// Called at its home, which does not use this any more when it has resumed the coroutine.
+    #[inline]
+    pub(crate) unsafe fn request(&self) -> Option<&ParkRequest> {
+        // SAFETY: what is there is in a frame that is suspended until its home resumes it.
+        unsafe { self.request.get().as_ref() }
     }
 
     /// Whether it has ever used a `coroutine_local!`.

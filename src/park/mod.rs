@@ -45,6 +45,7 @@ use crate::primitive::heavy_fence;
 use crate::protocol::park_word::Seq;
 use crate::sched;
 use scopes::Attention;
+use std::cell::Cell;
 use std::mem::{self, ManuallyDrop};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -298,6 +299,8 @@ impl Pokable {
 /// What a suspended coroutine asks of its machine.
 pub(crate) struct ParkRequest {
     pub(crate) deadline: Option<Instant>,
+    /// The same in its home's nanoseconds, once that has set a timer; `u64::MAX` for never.
+    pub(crate) due: Cell<u64>,
     pub(crate) reason: WaitReason,
     /// A cancellation may end it.
     pub(crate) heeds: bool,
@@ -372,6 +375,7 @@ where
     let mut publish = Some(publish);
     let mut request = ParkRequest {
         deadline,
+        due: Cell::new(u64::MAX),
         reason,
         heeds: cancel != Cancel::Defer,
         publish: call::<P>,

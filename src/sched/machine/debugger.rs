@@ -23,17 +23,18 @@
 
 use super::Machine;
 use crate::coroutine::{Header, Shape};
-use crate::park::WaitReason;
+use crate::park::{ParkRequest, WaitReason};
 use crate::sched::shared::Shared;
 use crate::stack::Class;
 use std::cell::Cell;
 use std::marker::PhantomData;
+use std::mem::offset_of;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Where the script begins.
 #[repr(C)]
@@ -61,7 +62,8 @@ struct Root {
     place_line: u32,
     place_column: u32,
     migrating: u32,
-    reserved: u32,
+    /// Where a request has its reason.
+    reason: u32,
 }
 
 #[repr(C)]
@@ -105,7 +107,7 @@ static ROOT: Root = Root {
     place_line: PLACE.line(),
     place_column: PLACE.column(),
     migrating: cfg!(feature = "migrating") as u32,
-    reserved: 0,
+    reason: offset_of!(ParkRequest, reason) as u32,
 };
 
 const PLACE: &Location<'static> = Location::caller();

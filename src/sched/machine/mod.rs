@@ -11,7 +11,7 @@ mod sleeping;
 mod surveying;
 
 use crate::coroutine::{self, Coroutine, Frames, Header, Resident, Resumed, Switch};
-use crate::park::{Outcome, ParkRequest, Ticket, WaitReason};
+use crate::park::{Outcome, ParkRequest, Ticket};
 use crate::primitive::light_fence;
 use crate::sched::processor::{Activity, Processor, bump};
 use crate::sched::ready::ReadyQueue;
@@ -164,9 +164,7 @@ impl Machine {
         }
         // SAFETY: this is its home, and it is in no queue.
         let resident = unsafe { shared_part.resident() };
-        if resident.reason.get() != WaitReason::None {
-            self.end_wait(resident);
-        }
+        self.end_wait(resident);
         self.budget.set(BUDGET);
         self.tries.set(0);
         self.note_running(shared_part);
@@ -253,7 +251,7 @@ impl Machine {
         // SAFETY: this is its home.
         let resident = unsafe { shared_part.resident() };
         shared_part.since.store(self.processor.watch.clock(), Ordering::Relaxed);
-        self.begin_wait(shared_part, resident, request.reason);
+        self.begin_wait(shared_part, resident, request);
         let migrates = resident.is_migrating();
         let seq = shared_part.park.begin();
         // Against a canceller that has not seen this wait: one of the two sees the other.
@@ -271,7 +269,7 @@ impl Machine {
                 self.shared.migrants.set_timer(when, Coroutine::clone(&borrowed), seq);
             }
         } else if let Some(deadline) = request.deadline {
-            self.set_timer(header, self.shared.nanos(deadline));
+            self.set_timer(header, request, self.shared.nanos(deadline));
         }
         let ticket = Ticket::for_coroutine(header, seq);
         // SAFETY: the request says how to call its publication, and this is the only call.
@@ -388,9 +386,9 @@ impl Machine {
 
     /// A resident begins to wait.
     #[inline]
-    fn begin_wait(&self, header: &Header, resident: &Resident, reason: WaitReason) {
-        resident.reason.set(reason);
-        if reason.is_for_others_to_end() {
+    fn begin_wait(&self, header: &Header, resident: &Resident, request: &ParkRequest) {
+        resident.request.set(request);
+        if request.reason.is_for_others_to_end() {
             if !resident.is_migrating() {
                 self.joining.set(self.joining.get() + 1);
                 self.publish_burden();
@@ -400,12 +398,13 @@ impl Machine {
         }
     }
 
-    /// A wait is over: it leaves nothing behind but its outcome.
+    /// A wait is over, if there was one: it leaves nothing behind but its outcome.
     #[inline]
     fn end_wait(&self, resident: &Resident) {
-        let reason = resident.reason.replace(WaitReason::None);
-        resident.deadline.set(u64::MAX);
-        if reason.is_for_others_to_end() && !resident.is_migrating() {
+        // SAFETY: this is its home, which has not resumed it yet.
+        let Some(request) = (unsafe { resident.request() }) else { return };
+        resident.request.set(ptr::null());
+        if request.reason.is_for_others_to_end() && !resident.is_migrating() {
             self.joining.set(self.joining.get() - 1);
             self.publish_burden();
         }

@@ -161,13 +161,13 @@ impl Residence<'_> {
             // SAFETY: as above.
             let resident = unsafe { header.resident() };
             next = resident.next.get();
-            let standing = if header.park.is_waiting() {
-                Standing::Parked {
-                    reason: resident.reason.get(),
-                    deadline: resident.deadline.get(),
+            // SAFETY: it is looked at here alone.
+            let request = unsafe { resident.request() };
+            let standing = match request.filter(|_| header.park.is_waiting()) {
+                Some(request) => {
+                    Standing::Parked { reason: request.reason, deadline: request.due.get() }
                 }
-            } else {
-                Standing::Ready
+                None => Standing::Ready,
             };
             if !look(&Sighting { header, standing }) {
                 break;
