@@ -232,7 +232,8 @@ impl Claimed {
 }
 
 impl Drop for Claimed {
-    #[inline]
+    // Behind a look whether there is one, which is to be in line: mostly there is none.
+    #[inline(never)]
     fn drop(&mut self) {
         // SAFETY: it is taken out once, here, and nobody looks at it after.
         match unsafe { ManuallyDrop::take(&mut self.0) } {
@@ -355,7 +356,9 @@ where
     let (mut deadline, own) = (deadline, deadline);
     // The deadline is that of a scope, which comes before the wait's own.
     let mut bounded = false;
-    if header.status.is_cancelled() || !resident.frames.get().is_null() {
+    // SAFETY: as it runs, it has started.
+    let frames = unsafe { &resident.started().frames };
+    if header.status.is_cancelled() || !frames.get().is_null() {
         match scopes::attend(Some(header), cancel) {
             Attention::Deliver => {
                 // Each delivery lets others run, so that a loop that swallows them cannot hog its

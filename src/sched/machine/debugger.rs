@@ -9,7 +9,8 @@
 //!  .pirn.gdb        the machines' own stacks
 //!   Root.first ---> Entry -----------------> Entry ---> null
 //!   Root.header       |  current: &Cell<*Header>
-//!   Root.reasons      |  residents: &Cell<*Header>, linked by Root.header.next
+//!   Root.reasons      |  residents: &Cell<*Header>, linked by Root.header.next,
+//!                     |  where Root.started leads to
 //! ```
 //!
 //! Two layouts that are not this crate's are found out by the script. Of a place in the source, by
@@ -64,6 +65,9 @@ struct Root {
     migrating: u32,
     /// Where a request has its reason.
     reason: u32,
+    /// Where a header has the address of the rest.
+    started: u32,
+    reserved: u32,
 }
 
 #[repr(C)]
@@ -108,6 +112,8 @@ static ROOT: Root = Root {
     place_column: PLACE.column(),
     migrating: cfg!(feature = "migrating") as u32,
     reason: offset_of!(ParkRequest, reason) as u32,
+    started: Shape::STARTED,
+    reserved: 0,
 };
 
 const PLACE: &Location<'static> = Location::caller();

@@ -148,16 +148,16 @@ impl Machine {
     /// by, not one per operation.
     pub(super) fn set_timer(&self, header: NonNull<Header>, request: &ParkRequest, deadline: u64) {
         // SAFETY: the caller runs on the machine, whose resident has just been suspended.
-        let resident = unsafe { header.as_ref().resident() };
+        let started = unsafe { header.as_ref().resident().started() };
         request.due.set(deadline);
         let mut timers = self.timers.borrow_mut();
-        if let Some(key) = resident.timer.get() {
+        if let Some(key) = started.timer.get() {
             if timers.when(key) <= deadline {
                 return;
             }
             timers.cancel(key);
         }
-        resident.timer.set(Some(timers.insert(deadline, header)));
+        started.timer.set(Some(timers.insert(deadline, header)));
         bump(&self.processor.counters.timers_set);
         self.processor.counters.timers.store(timers.len(), Ordering::Relaxed);
     }
@@ -175,13 +175,15 @@ impl Machine {
             let shared_part = unsafe { header.as_ref() };
             // SAFETY: this is its home.
             let resident = unsafe { shared_part.resident() };
-            resident.timer.set(None);
+            // SAFETY: a resident has started.
+            let started = unsafe { resident.started() };
+            started.timer.set(None);
             // SAFETY: it is looked at here alone.
             let deadline =
                 unsafe { resident.request() }.map_or(u64::MAX, |request| request.due.get());
             if deadline > now {
                 if deadline != u64::MAX {
-                    resident.timer.set(Some(timers.insert(deadline, header)));
+                    started.timer.set(Some(timers.insert(deadline, header)));
                     bump(&self.processor.counters.timers_set);
                 }
             } else if shared_part.park.claim_current() {
