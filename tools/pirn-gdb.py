@@ -23,16 +23,16 @@ import gdb
 import gdb.unwinder
 
 MAGIC = b"pirn-gdb"
-VERSION = 1
+VERSION = 2
 # The file of the sample of a place.
 OWN_PLACE = "sched/machine/debugger.rs"
 # More in one list than a process has room for: a list that goes on was read while it was changed.
 ENDLESS = 100_000_000
 
-ROOT = struct.Struct("<8sIIQ14IIIQQIIIIQQQIIII")
+ROOT = struct.Struct("<8sIIQ14IIIQQIIIIQQQIIIIII")
 ENTRY = struct.Struct("<15Q")
 SHAPE = (
-    "size park home link lineage id spawned_at name switch switch_size suspender reason class_ next"
+    "size park home link lineage id spawned_at name switch switch_size suspender request class_ next"
 ).split()
 
 
@@ -70,7 +70,7 @@ class Root:
         self.__dict__.update(shape)
         classes, reasons, sizes, names = fields[:4]
         self.descriptor, self.read, self.select, self.send = fields[4:8]
-        place, file, length, line, column, self.migrating, _ = fields[8:]
+        place, file, length, line, column, self.migrating, self.reason, self.started, _ = fields[8:]
         self.sizes = struct.unpack("<%dQ" % classes, read(sizes, 8 * classes))
         pairs = struct.unpack("<%dQ" % (2 * reasons), read(names, 16 * reasons))
         self.reasons = [text(*pair) for pair in zip(pairs[::2], pairs[1::2])]
@@ -159,16 +159,15 @@ class Machine:
     def coroutines(self):
         """Those that live here, and those at hand that have not started."""
         seen = set()
-        for first, link in ((self.first, self.root.next), (self.ready, self.root.link)):
-            address = first
+        for address, residents in ((self.first, True), (self.ready, False)):
             while address and len(seen) < ENDLESS:
                 one = Coroutine(self, address)
                 known = address in seen
-                if known and link == self.root.next:
+                if known and residents:
                     raise Confused("the list of worker %d's coroutines is a ring" % self.number)
                 seen.add(address)
-                address = one.word(link)
-                if not known and (link == self.root.next or one.unstarted):
+                address = one.neighbour if residents else one.word(self.root.link)
+                if not known and (residents or one.unstarted):
                     yield one
         if self.next_start and self.next_start not in seen:
             seen.add(self.next_start)
@@ -188,6 +187,10 @@ class Coroutine:
 
     def word(self, offset):
         return struct.unpack_from("<Q", self.header, offset)[0]
+
+    @property
+    def neighbour(self):
+        return word(self.word(self.root.started) + self.root.next)
 
     @property
     def name(self):
@@ -212,7 +215,10 @@ class Coroutine:
     @property
     def reason(self):
         root = self.root
-        kind, payload = struct.unpack_from("<QQ", self.header, root.reason)
+        request = self.word(root.request)
+        if not request:
+            return "ready"
+        kind, payload = struct.unpack("<QQ", read(request + root.reason, 16))
         if kind >= len(root.reasons):
             return "wait %d" % kind
         if kind == root.descriptor:
@@ -258,7 +264,8 @@ class Coroutine:
             return None
         start, _, back = stack
         count = self.root.switch_size // 8
-        words = struct.unpack_from("<%dQ" % count, self.header, self.root.switch)
+        place = self.word(self.root.started) + self.root.switch
+        words = struct.unpack("<%dQ" % count, read(place, 8 * count))
         # The lower one is the stack pointer, the other where that began.
         inside = sorted(set(one for one in words if start < one < back))
         if len(inside) != 2:

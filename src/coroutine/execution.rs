@@ -136,10 +136,10 @@ pub(crate) fn die(message: &str) -> ! {
 pub(crate) fn with_locals<R>(f: impl FnOnce(&mut Locals) -> R) -> Option<R> {
     let running = sched::current_coroutine()?;
     // SAFETY: it runs, and this is its home.
-    let resident = unsafe { running.as_ref().resident() };
-    let mut locals = resident.locals.take().unwrap_or_else(|| Box::new(Locals::new()));
+    let started = unsafe { running.as_ref().resident().started() };
+    let mut locals = started.locals.take().unwrap_or_else(|| Box::new(Locals::new()));
     let result = f(&mut locals);
-    resident.locals.set(Some(locals));
+    started.locals.set(Some(locals));
     Some(result)
 }
 
@@ -171,14 +171,16 @@ fn destroy_locals(resident: &Resident) {
         }
     });
     // What runs after all of them finds none, and may make new ones.
-    drop(resident.locals.take());
+    // SAFETY: it runs, so it is on its stack.
+    drop(unsafe { resident.started() }.locals.take());
 }
 
 /// Destroys what has come after the end of the others: nobody else may, on whatever thread the last
 /// reference goes.
 #[inline]
 fn end_late_locals(resident: &Resident) {
-    if resident.has_locals() {
+    // SAFETY: it runs, so it is on its stack.
+    if unsafe { resident.started() }.has_locals() {
         destroy_locals(resident);
     }
 }
@@ -291,9 +293,10 @@ pub(super) fn complete(header: &Header, discard: impl FnOnce()) -> bool {
 /// to a `ParkRequest` in a frame below.
 #[inline]
 pub(crate) unsafe fn suspend(header: &Header, word: Word) {
-    // SAFETY: the caller runs on this coroutine's stack, so it is at home and has a suspender.
+    // SAFETY: the caller runs on this coroutine's stack, so it is at home, and has a suspender since it
+    // was entered.
     unsafe {
         let suspender = header.resident().suspender.get();
-        suspender.expect("a running coroutine has been entered").suspend(word);
+        suspender.unwrap_unchecked().suspend(word);
     }
 }

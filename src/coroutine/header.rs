@@ -14,14 +14,14 @@ use crate::coroutine::spans::Spans;
 use crate::coroutine::switch::{Suspender, Switch};
 #[cfg(debug_assertions)]
 use crate::park::HeldGuards;
-use crate::park::{Outcome, ScopeFrame, Ticket, WaitReason};
+use crate::park::{Outcome, ParkRequest, ScopeFrame, Ticket};
 use crate::protocol::inbox::Linked;
 use crate::protocol::lineage::Lineage;
 use crate::protocol::park_word::ParkWord;
 use crate::protocol::status::Status;
 use crate::protocol::token::Token;
 use crate::sched::Processor;
-use crate::stack::Class;
+use crate::stack::{Class, Stack};
 use crate::timers::TimerKey;
 use std::cell::{Cell, UnsafeCell};
 use std::mem::{ManuallyDrop, MaybeUninit, offset_of};
@@ -48,12 +48,12 @@ pub(crate) struct Header {
     pub(crate) lineage: Lineage,
     /// When it was spawned or last began to wait: what its machine's watch took for the time.
     pub(crate) since: AtomicU32,
-    /// Who is to be told of its end, governed by [`Status`].
-    pub(crate) joiner: UnsafeCell<Option<Joiner>>,
     pub(crate) id: u64,
     pub(crate) spawned_at: &'static Location<'static>,
     /// Few have one, so it takes one word of all.
     pub(crate) name: Option<Box<Box<str>>>,
+    /// Who is to be told of its end, governed by [`Status`].
+    pub(crate) joiner: UnsafeCell<Option<Joiner>>,
     /// The scope that waits for it.
     pub(crate) scope: Option<Arc<ScopeCount>>,
 }
@@ -68,29 +68,17 @@ pub(crate) enum Joiner {
 
 /// What belongs to the home: used by its machine, or by the coroutine itself while it runs.
 pub(crate) struct Resident {
-    switch: UnsafeCell<Option<Switch>>,
+    /// What it has on its stack, from its start to its end; null otherwise.
+    started: Cell<*const Started>,
     pub(crate) suspender: Cell<Option<Suspender>>,
     /// Why the last wait ended, written by the claimant before it hands the coroutine over.
     pub(crate) outcome: Cell<Outcome>,
-    pub(crate) reason: Cell<WaitReason>,
     pub(crate) class: Class,
-    /// When the open wait is to time out, in the home's nanoseconds; `u64::MAX` for never.
-    pub(crate) deadline: Cell<u64>,
-    /// The home's timer for this coroutine, which never fires later than `deadline`.
-    pub(crate) timer: Cell<Option<TimerKey>>,
-    /// Neighbours among the residents of its home.
-    pub(crate) previous: Cell<*const Header>,
-    pub(crate) next: Cell<*const Header>,
+    /// What it waits for, in its suspended frame: from the opening of the wait until it runs again.
+    pub(crate) request: Cell<*const ParkRequest>,
     /// May be resumed by any machine, by its spawner's unsafe promise. Then "home" is wherever it
     /// runs or was claimed, and the header's `home` names the runtime instead of a processor.
     migrating: bool,
-    /// The innermost of the scopes and shields that it is in.
-    pub(crate) frames: Cell<*const ScopeFrame>,
-    /// The guards that it holds.
-    #[cfg(debug_assertions)]
-    pub(crate) held: HeldGuards,
-    /// The values of its `coroutine_local!`s, if it has any.
-    pub(crate) locals: Cell<Option<Box<Locals>>>,
     /// The spans that it has entered.
     pub(crate) spans: Spans,
     /// It has parked, and not only for others to end.
@@ -99,12 +87,29 @@ pub(crate) struct Resident {
     pub(crate) unwound: Cell<bool>,
     /// How often it has been told that it is cancelled.
     pub(crate) deliveries: Cell<u8>,
-    /// How deep its stack was when it last parked, in [`STACK_LINE`]s.
-    depth: Cell<u16>,
 }
 
-/// Stack depths are noted in these.
-const STACK_LINE: usize = 64;
+/// More of what belongs to the home, from the start to the end: it is at the top of the stack, in a page
+/// that is there anyway.
+///
+/// Right below is the way back to the machine, in one cache line with what a switch uses of this: the
+/// stack's own top is a multiple of 64.
+#[repr(C, align(32))]
+pub(crate) struct Started {
+    switch: UnsafeCell<Switch>,
+    /// The home's timer for this coroutine, which never fires later than the request's deadline.
+    pub(crate) timer: Cell<Option<TimerKey>>,
+    /// Neighbours among the residents of its home.
+    pub(crate) previous: Cell<*const Header>,
+    pub(crate) next: Cell<*const Header>,
+    /// The innermost of the scopes and shields that it is in.
+    pub(crate) frames: Cell<*const ScopeFrame>,
+    /// The values of its `coroutine_local!`s, if it has any.
+    pub(crate) locals: Cell<Option<Box<Locals>>>,
+    /// The guards that it holds.
+    #[cfg(debug_assertions)]
+    pub(crate) held: HeldGuards,
+}
 
 /// Where a debugger finds what it shows, in bytes from the header's start.
 #[repr(C)]
@@ -117,11 +122,13 @@ pub(crate) struct Shape {
     id: u32,
     spawned_at: u32,
     name: u32,
+    /// In [`Started`].
     switch: u32,
     switch_size: u32,
     suspender: u32,
-    reason: u32,
+    request: u32,
     class: u32,
+    /// In [`Started`].
     next: u32,
 }
 
@@ -135,13 +142,15 @@ impl Shape {
         id: offset_of!(Header, id) as u32,
         spawned_at: offset_of!(Header, spawned_at) as u32,
         name: offset_of!(Header, name) as u32,
-        switch: offset_of!(Header, resident.switch) as u32,
-        switch_size: size_of::<Option<Switch>>() as u32,
+        switch: offset_of!(Started, switch) as u32,
+        switch_size: size_of::<Switch>() as u32,
         suspender: offset_of!(Header, resident.suspender) as u32,
-        reason: offset_of!(Header, resident.reason) as u32,
+        request: offset_of!(Header, resident.request) as u32,
         class: offset_of!(Header, resident.class) as u32,
-        next: offset_of!(Header, resident.next) as u32,
+        next: offset_of!(Started, next) as u32,
     };
+
+    pub(crate) const STARTED: u32 = offset_of!(Header, resident.started) as u32;
 }
 
 pub(crate) struct Vtable {
@@ -222,7 +231,9 @@ impl<T, F: FnOnce() -> T> Frame<F, T> {
         unsafe { stage.write(Stage::Result(result)) };
         // SAFETY: the coroutine runs, on its home.
         let resident = unsafe { frame.header.resident() };
-        if resident.has_locals() || resident.spans.are_used() {
+        // SAFETY: on its stack.
+        let has_locals = unsafe { resident.started() }.has_locals();
+        if has_locals || resident.spans.are_used() {
             execution::end_locals(&frame.header, || {
                 // SAFETY: completion has not been published, and no handle is left to look.
                 drop(std::mem::replace(unsafe { &mut *stage }, Stage::Empty));
@@ -282,25 +293,16 @@ impl Coroutine {
             write_fields!(
                 &raw mut (*header).resident,
                 Resident {
-                    switch: UnsafeCell::new(None),
+                    started: Cell::new(ptr::null()),
                     suspender: Cell::new(None),
                     outcome: Cell::new(Outcome::Woken),
-                    reason: Cell::new(WaitReason::None),
                     class: seed.class,
-                    deadline: Cell::new(u64::MAX),
-                    timer: Cell::new(None),
-                    previous: Cell::new(ptr::null()),
-                    next: Cell::new(ptr::null()),
+                    request: Cell::new(ptr::null()),
                     migrating: seed.migrating,
-                    frames: Cell::new(ptr::null()),
-                    #[cfg(debug_assertions)]
-                    held: HeldGuards::new(),
-                    locals: Cell::new(None),
                     spans: seed.spans,
                     stays: Cell::new(false),
                     unwound: Cell::new(false),
                     deliveries: Cell::new(0),
-                    depth: Cell::new(0),
                 }
             );
             write_fields!(header, Header {
@@ -312,10 +314,10 @@ impl Coroutine {
                 token: Token::new(),
                 lineage: Lineage::new(seed.id, seed.parent),
                 since: AtomicU32::new(seed.now),
-                joiner: UnsafeCell::new(None),
                 id: seed.id,
                 spawned_at: seed.spawned_at,
                 name: seed.name.map(Box::new),
+                joiner: UnsafeCell::new(None),
                 scope: seed.scope,
             } and resident);
             (&raw mut (*frame).stage).write(UnsafeCell::new(Stage::Closure(body)));
@@ -468,22 +470,85 @@ impl Resident {
         cfg!(feature = "migrating") && self.migrating
     }
 
-    /// It parks, with `frame` among what it touches last.
-    #[inline]
-    pub(crate) fn note_parked<T>(&self, frame: *const T) {
-        let top = self.suspender.get().map_or(0, Suspender::addr);
-        // What is deeper than fits is noted wrongly, which costs a prefetch.
-        self.depth.set((top.wrapping_sub(frame.addr()) / STACK_LINE) as u16);
-    }
-
-    /// Where about on its stack it last parked, which is near to what it touches first when it runs
-    /// again. A hint.
+    /// Where about on its stack it last parked, or where that begins: near to what it touches first when
+    /// it runs again. A hint.
     #[inline]
     pub(crate) fn parked_at(&self) -> *const () {
-        let top = self.suspender.get().map_or(0, Suspender::addr);
-        ptr::without_provenance(top.wrapping_sub(usize::from(self.depth.get()) * STACK_LINE))
+        let request = self.request.get();
+        if request.is_null() { self.started.get().cast() } else { request.cast() }
     }
 
+    /// What it waits for, until it runs again.
+    ///
+    /// # Safety
+    ///
+    /// Called at its home, which does not use this any more when it has resumed the coroutine.
+    #[inline]
+    pub(crate) unsafe fn request(&self) -> Option<&ParkRequest> {
+        // SAFETY: what is there is in a frame that is suspended until its home resumes it.
+        unsafe { self.request.get().as_ref() }
+    }
+
+    /// Where on its stack it has what it has started with.
+    #[inline]
+    pub(crate) fn place_of_started(&self) -> *const Started {
+        self.started.get()
+    }
+
+    #[inline]
+    pub(crate) fn has_started(&self) -> bool {
+        !self.started.get().is_null()
+    }
+
+    /// What it has on its stack.
+    ///
+    /// # Safety
+    ///
+    /// It has started, and its stack has not been taken back; nor is it while this is used.
+    #[inline]
+    pub(crate) unsafe fn started(&self) -> &Started {
+        // SAFETY: the caller's promise.
+        unsafe { &*self.started.get() }
+    }
+
+    /// Prepares `body` to run on `stack`, and makes room for the rest there.
+    pub(crate) fn start(&self, stack: Stack, body: impl FnOnce(Suspender) + 'static) {
+        let (switch, place) = Switch::new(stack, body);
+        // SAFETY: there is room for this.
+        unsafe {
+            write_fields!(
+                place.as_ptr(),
+                Started {
+                    switch: UnsafeCell::new(switch),
+                    timer: Cell::new(None),
+                    previous: Cell::new(ptr::null()),
+                    next: Cell::new(ptr::null()),
+                    frames: Cell::new(ptr::null()),
+                    locals: Cell::new(None),
+                    #[cfg(debug_assertions)]
+                    held: HeldGuards::new(),
+                }
+            );
+        }
+        self.started.set(place.as_ptr());
+    }
+
+    /// Takes the stack back.
+    ///
+    /// # Safety
+    ///
+    /// It has started and run to its end, and nothing of what is on its stack is used any more.
+    pub(crate) unsafe fn end(&self) -> Stack {
+        let place = self.started.replace(ptr::null()).cast_mut();
+        // SAFETY: the caller's promise; it is taken once, part by part.
+        unsafe {
+            (*place).locals.take();
+            (&raw const (*place).switch).read().into_inner().into_stack()
+        }
+    }
+}
+
+impl Started {
     /// Whether it has used a `coroutine_local!` since the last of them was destroyed.
     #[inline]
     pub(super) fn has_locals(&self) -> bool {
@@ -498,7 +563,7 @@ impl Resident {
     /// Called by the machine that runs the coroutine, with no other use of the switch alive.
     #[expect(clippy::mut_from_ref, reason = "the caller proves that it is the only user")]
     #[inline]
-    pub(crate) unsafe fn switch(&self) -> &mut Option<Switch> {
+    pub(crate) unsafe fn switch(&self) -> &mut Switch {
         // SAFETY: the caller's promise.
         unsafe { &mut *self.switch.get() }
     }

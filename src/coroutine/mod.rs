@@ -37,11 +37,11 @@ pub(crate) use execution::{
     unwind_cancelled, unwind_exited, unwind_if_cancelled, was_cancelled, with_locals,
 };
 pub(crate) use frames::Frames;
-pub(crate) use header::{Coroutine, Header, Joiner, Resident, Seed, Shape};
+pub(crate) use header::{Coroutine, Header, Joiner, Resident, Seed, Shape, Started};
 pub(crate) use locals::{Local, LocalId};
 pub(crate) use scope::{Failure, ScopeCount};
 pub(crate) use spans::Spans;
 #[cfg(feature = "tracing")]
 pub(crate) use spans::{Follows, Told, enter, exit, with_default};
-pub(crate) use switch::{Resumed, Switch};
+pub(crate) use switch::Resumed;
 pub(crate) use unwinding::UnwindBank;

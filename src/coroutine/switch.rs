@@ -8,6 +8,7 @@
 
 #![expect(unsafe_code, reason = "hands corosensei a stack, and keeps a pointer to its yielder")]
 
+use crate::coroutine::header::Started;
 use crate::stack::Stack;
 use corosensei::stack::StackPointer;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
@@ -28,21 +29,37 @@ const GO_ON: Errand = std::ptr::null_mut();
 #[cfg(not(feature = "dump-stacks"))]
 const GO_ON: Errand = ();
 
-struct SwitchStack(ManuallyDrop<Stack>);
+/// A stack without what is at its top: this is where that begins, and the base of the rest.
+struct SwitchStack(NonNull<Started>);
+
+impl SwitchStack {
+    fn new(stack: Stack) -> SwitchStack {
+        // SAFETY: a stack has more room than this.
+        SwitchStack(unsafe { stack.into_base().cast::<Started>().sub(1) })
+    }
+
+    fn stack(&self) -> ManuallyDrop<Stack> {
+        // SAFETY: it is what the stack was made into, and this is dropped with its use, or taken with
+        // `self`.
+        ManuallyDrop::new(unsafe { Stack::from_base(self.0.add(1).cast()) })
+    }
+}
 
 // SAFETY: the stack module hands out guarded stacks, far larger than corosensei's minimum, whose
-// base is aligned and whose limit lies below the guard.
+// base is aligned, as what is left out at their top is, and whose limit lies below the guard.
 unsafe impl corosensei::stack::Stack for SwitchStack {
     #[inline]
     fn base(&self) -> StackPointer {
-        self.0.base()
+        self.0.addr()
     }
 
     #[inline]
     fn limit(&self) -> StackPointer {
-        self.0.limit()
+        self.stack().limit()
     }
 }
+
+const _: () = assert!(size_of::<Started>().is_multiple_of(16) && align_of::<Started>() <= 64);
 
 /// A stack with a function suspended on it.
 pub(crate) struct Switch(Coroutine<Errand, Word, (), SwitchStack>);
@@ -59,21 +76,20 @@ pub(crate) enum Resumed {
 #[derive(Clone, Copy)]
 pub(crate) struct Suspender(NonNull<Yielder<Errand, Word>>);
 
-impl Suspender {
-    /// An address near to the top of the function's stack.
-    #[inline]
-    pub(crate) fn addr(self) -> usize {
-        self.0.addr().get()
-    }
-}
-
 impl Switch {
     /// Prepares `body` to run on `stack` at the first [`Switch::resume`]. `body` must not unwind.
-    pub(crate) fn new(stack: Stack, body: impl FnOnce(Suspender) + 'static) -> Switch {
-        let stack = SwitchStack(ManuallyDrop::new(stack));
-        Switch(Coroutine::with_stack(stack, move |yielder, _go_on| {
+    ///
+    /// With it comes a place at the top of the stack, for as long as the switch has the stack.
+    pub(crate) fn new(
+        stack: Stack,
+        body: impl FnOnce(Suspender) + 'static,
+    ) -> (Switch, NonNull<Started>) {
+        let stack = SwitchStack::new(stack);
+        let place = stack.0;
+        let switch = Switch(Coroutine::with_stack(stack, move |yielder, _go_on| {
             body(Suspender(NonNull::from(yielder)));
-        }))
+        }));
+        (switch, place)
     }
 
     /// Runs the function until it suspends itself or returns.
@@ -101,17 +117,7 @@ impl Switch {
     /// Takes the stack back from a function that has returned.
     #[inline]
     pub(crate) fn into_stack(self) -> Stack {
-        ManuallyDrop::into_inner(self.0.into_stack().0)
-    }
-
-    /// Takes the stack back from a function that has returned, and the switch from its place.
-    #[inline]
-    pub(crate) fn take_stack(place: &mut Option<Switch>) -> Option<Stack> {
-        // Looked at in its place, and not moved as a whole but where it is taken apart.
-        if !place.as_ref()?.0.done() {
-            return None;
-        }
-        place.take().map(Switch::into_stack)
+        ManuallyDrop::into_inner(self.0.into_stack().stack())
     }
 }
 

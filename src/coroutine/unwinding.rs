@@ -57,7 +57,7 @@ unsafe impl Send for Helper {}
 impl Helper {
     /// Adds one to this thread's count.
     fn start(stack: Stack) -> Helper {
-        let mut switch = Switch::new(stack, |suspender| {
+        let (mut switch, _) = Switch::new(stack, |suspender| {
             let suspend = SuspendInDrop(|| {
                 // SAFETY: the guard is dropped on the stack that the suspender belongs to.
                 unsafe { suspender.suspend(ptr::null_mut()) };

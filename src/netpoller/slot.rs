@@ -30,7 +30,7 @@ const CHUNKS: usize = RUNS * RUN_CHUNKS;
 /// Waits from another processor, in a row, before a descriptor moves there.
 const FOREIGN_WAITS: u32 = 4;
 /// Of a coroutine's header, what a wake and the run after it touch.
-const WAITER_LINES: usize = 4;
+const WAITER_LINES: usize = 3;
 
 static CHUNK_LIST: [OnceLock<Box<[Slot]>>; CHUNKS] = [const { OnceLock::new() }; CHUNKS];
 static FREE: Mutex<Free> = Mutex::new(Free { used: 0, free: Vec::new() });

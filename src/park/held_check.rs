@@ -24,7 +24,7 @@ impl HeldGuards {
 fn with_held<R>(f: impl FnOnce(&HeldGuards) -> R) -> Option<R> {
     let running = sched::current_coroutine()?;
     // SAFETY: it runs, and this is its home.
-    Some(f(unsafe { &running.as_ref().resident().held }))
+    Some(f(unsafe { &running.as_ref().resident().started().held }))
 }
 
 /// A guard that is counted, if a coroutine made it.
@@ -53,7 +53,7 @@ impl Drop for Counted {
 /// Tells of a wait with guards held, unless it is one for a lock.
 pub(super) fn check(header: &Header, reason: WaitReason) {
     // SAFETY: the coroutine runs, and this is its home.
-    let held = unsafe { &header.resident().held };
+    let held = unsafe { &header.resident().started().held };
     let guards = held.guards.get();
     let (Some(locked_at), false) = (held.latest.get(), guards == 0 || reason.is_for_a_lock())
     else {

@@ -45,6 +45,7 @@ use crate::primitive::heavy_fence;
 use crate::protocol::park_word::Seq;
 use crate::sched;
 use scopes::Attention;
+use std::cell::Cell;
 use std::mem::{self, ManuallyDrop};
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -294,7 +295,8 @@ impl Claimed {
 }
 
 impl Drop for Claimed {
-    #[inline]
+    // Behind a look whether there is one, which is to be in line: mostly there is none.
+    #[inline(never)]
     fn drop(&mut self) {
         // SAFETY: it is taken out once, here, and nobody looks at it after.
         match unsafe { ManuallyDrop::take(&mut self.0) } {
@@ -367,6 +369,8 @@ impl Pokable {
 /// What a suspended coroutine asks of its machine.
 pub(crate) struct ParkRequest {
     pub(crate) deadline: Option<Instant>,
+    /// The same in its home's nanoseconds, once that has set a timer; `u64::MAX` for never.
+    pub(crate) due: Cell<u64>,
     pub(crate) reason: WaitReason,
     /// A cancellation may end it.
     pub(crate) heeds: bool,
@@ -421,7 +425,9 @@ where
     let (mut deadline, own) = (deadline, deadline);
     // The deadline is that of a scope, which comes before the wait's own.
     let mut bounded = false;
-    if header.status.is_cancelled() || !resident.frames.get().is_null() {
+    // SAFETY: as it runs, it has started.
+    let frames = unsafe { &resident.started().frames };
+    if header.status.is_cancelled() || !frames.get().is_null() {
         match scopes::attend(Some(header), cancel) {
             Attention::Deliver => {
                 // Each delivery lets others run, so that a loop that swallows them cannot hog its
@@ -441,6 +447,7 @@ where
     let mut publish = Some(publish);
     let mut request = ParkRequest {
         deadline,
+        due: Cell::new(u64::MAX),
         reason,
         heeds: cancel != Cancel::Defer,
         publish: call::<P>,

@@ -36,7 +36,7 @@
 
 #![expect(unsafe_code, reason = "frames further out are reached by address")]
 
-use crate::coroutine::{Header, Resident};
+use crate::coroutine::{Header, Started};
 use crate::park::{Cancel, os};
 use crate::sched;
 use std::any::Any;
@@ -109,8 +109,8 @@ impl Place<'_> {
 
     fn of(header: &Header) -> Place<'_> {
         // SAFETY: it is the running coroutine, at home.
-        let resident: &Resident = unsafe { header.resident() };
-        Place { innermost: &resident.frames, header: Some(header) }
+        let started: &Started = unsafe { header.resident().started() };
+        Place { innermost: &started.frames, header: Some(header) }
     }
 
     fn innermost(&self) -> Option<&ScopeFrame> {

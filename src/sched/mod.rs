@@ -104,7 +104,7 @@ pub(crate) fn with_processor<R>(f: impl FnOnce(&Arc<Processor>, &Arc<Shared>) ->
 /// # Safety
 ///
 /// The caller has claimed its wait, and `coroutine` is the scheduler's reference.
-#[inline]
+#[inline(always)]
 pub(crate) unsafe fn ready(coroutine: Coroutine, outcome: Outcome) {
     let header = coroutine.header();
     // SAFETY: until it is queued below, a claimed coroutine belongs to its claimant.

@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "the control block lives in memory that is mapped by hand")]
 
 use std::cell::Cell;
+use std::mem::ManuallyDrop;
 use std::num::NonZero;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -90,6 +91,22 @@ impl Stack {
     #[inline]
     pub(crate) fn base(&self) -> NonZero<usize> {
         self.0.0.addr()
+    }
+
+    /// The base, as a pointer to what is below and above it, in place of the stack.
+    #[inline]
+    pub(crate) fn into_base(self) -> NonNull<()> {
+        ManuallyDrop::new(self).0.0.cast()
+    }
+
+    /// The stack again.
+    ///
+    /// # Safety
+    ///
+    /// The pointer is from [`Stack::into_base`], and there is one stack for it at a time.
+    #[inline]
+    pub(crate) unsafe fn from_base(base: NonNull<()>) -> Stack {
+        Stack(Slot(base.cast()))
     }
 
     /// The lowest address of the stack as corosensei counts it: the guard lies above it.

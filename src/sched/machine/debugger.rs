@@ -9,7 +9,8 @@
 //!  .pirn.gdb        the machines' own stacks
 //!   Root.first ---> Entry -----------------> Entry ---> null
 //!   Root.header       |  current: &Cell<*Header>
-//!   Root.reasons      |  residents: &Cell<*Header>, linked by Root.header.next
+//!   Root.reasons      |  residents: &Cell<*Header>, linked by Root.header.next,
+//!                     |  where Root.started leads to
 //! ```
 //!
 //! Two layouts that are not this crate's are found out by the script. Of a place in the source, by
@@ -23,17 +24,18 @@
 
 use super::Machine;
 use crate::coroutine::{Header, Shape};
-use crate::park::WaitReason;
+use crate::park::{ParkRequest, WaitReason};
 use crate::sched::shared::Shared;
 use crate::stack::Class;
 use std::cell::Cell;
 use std::marker::PhantomData;
+use std::mem::offset_of;
 use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Where the script begins.
 #[repr(C)]
@@ -61,6 +63,10 @@ struct Root {
     place_line: u32,
     place_column: u32,
     migrating: u32,
+    /// Where a request has its reason.
+    reason: u32,
+    /// Where a header has the address of the rest.
+    started: u32,
     reserved: u32,
 }
 
@@ -105,6 +111,8 @@ static ROOT: Root = Root {
     place_line: PLACE.line(),
     place_column: PLACE.column(),
     migrating: cfg!(feature = "migrating") as u32,
+    reason: offset_of!(ParkRequest, reason) as u32,
+    started: Shape::STARTED,
     reserved: 0,
 };
 

@@ -31,7 +31,8 @@ impl Machine {
             let header = unsafe { place.as_ref() };
             // SAFETY: as above.
             let resident = unsafe { header.resident() };
-            next = resident.next.get();
+            // SAFETY: it has started, too.
+            next = unsafe { resident.started() }.next.get();
             let _before = header.status.cancel();
             if !cfg!(panic = "abort") && header.park.claim_current() {
                 resident.outcome.set(Outcome::Cancelled);

@@ -147,6 +147,7 @@ impl Machine {
         {
             // SAFETY: it is in the queue, so it is alive, and this is its home.
             let resident = unsafe { next.as_ref().resident() };
+            prefetch(resident.place_of_started(), 1);
             prefetch(resident.parked_at().wrapping_byte_sub(BELOW), STACK_LINES);
         }
         coroutine

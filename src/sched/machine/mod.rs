@@ -10,8 +10,8 @@ mod placing;
 mod sleeping;
 mod surveying;
 
-use crate::coroutine::{self, Coroutine, Frames, Header, Resident, Resumed, Switch};
-use crate::park::{Outcome, ParkRequest, Ticket, WaitReason};
+use crate::coroutine::{self, Coroutine, Frames, Header, Resident, Resumed, Started};
+use crate::park::{Outcome, ParkRequest, Ticket};
 use crate::primitive::light_fence;
 use crate::sched::processor::{Activity, Processor, bump};
 use crate::sched::ready::ReadyQueue;
@@ -153,27 +153,33 @@ impl Machine {
         let header = coroutine.into_raw();
         // SAFETY: the machine holds the reference that it has just unwrapped.
         let shared_part = unsafe { header.as_ref() };
-        if shared_part.home().is_null() {
+        // SAFETY: this is its home, or is going to be, and it is in no queue.
+        let resident = unsafe { shared_part.resident() };
+        if !resident.has_started() {
             self.start(header);
         }
         if shared_part.is_migrating() {
             Self::await_publication(shared_part);
         }
-        // SAFETY: this is its home, and it is in no queue.
-        let resident = unsafe { shared_part.resident() };
-        if resident.reason.get() != WaitReason::None {
-            self.end_wait(resident);
-        }
+        self.end_wait(resident);
         self.budget.set(BUDGET);
         self.tries.set(0);
         self.note_running(shared_part);
         self.record(|pen| pen.run(shared_part));
+        let mut header = header;
         loop {
             self.current.set(Some(header));
-            // SAFETY: nobody else uses the switch of a coroutine that this machine runs.
-            let switch = unsafe { resident.switch() };
-            let resumed = switch.as_mut().expect("a started coroutine has a stack").resume();
-            self.current.set(None);
+            // SAFETY: it has started, and nobody else uses the switch of a coroutine that this machine
+            // runs.
+            let resumed = unsafe { header.as_ref().resident().started().switch() }.resume();
+            // It is the same one, from where it is in memory anyway: a switch keeps one register, in
+            // which the other side of it is.
+            // SAFETY: it was set above, and nobody takes it.
+            header = unsafe { self.current.take().unwrap_unchecked() };
+            // SAFETY: as above.
+            let shared_part = unsafe { header.as_ref() };
+            // SAFETY: as above.
+            let resident = unsafe { shared_part.resident() };
             self.processor.watch.running.hide();
             if resident.is_migrating() {
                 // It may be resumed elsewhere, and end there.
@@ -196,7 +202,6 @@ impl Machine {
                     return;
                 }
                 Resumed::Suspended(request) => {
-                    resident.note_parked(request);
                     // SAFETY: a suspension's word points to a request in the suspended frame.
                     let request = unsafe { &*request.cast::<ParkRequest>() };
                     self.record(|pen| pen.park(shared_part, request.reason));
@@ -251,7 +256,7 @@ impl Machine {
         // SAFETY: this is its home.
         let resident = unsafe { shared_part.resident() };
         shared_part.since.store(self.processor.watch.clock(), Ordering::Relaxed);
-        self.begin_wait(shared_part, resident, request.reason);
+        self.begin_wait(shared_part, resident, request);
         let migrates = resident.is_migrating();
         let seq = shared_part.park.begin();
         // Against a canceller that has not seen this wait: one of the two sees the other.
@@ -269,7 +274,7 @@ impl Machine {
                 self.shared.migrants.set_timer(when, Coroutine::clone(&borrowed), seq);
             }
         } else if let Some(deadline) = request.deadline {
-            self.set_timer(header, self.shared.nanos(deadline));
+            self.set_timer(header, request, self.shared.nanos(deadline));
         }
         let ticket = Ticket::for_coroutine(header, seq);
         // SAFETY: the request says how to call its publication, and this is the only call.
@@ -294,13 +299,11 @@ impl Machine {
         let resident = unsafe { shared_part.resident() };
         let stack = self.cache.borrow_mut().take(resident.class, header.as_ptr().cast());
         bump(&self.processor.counters.taken[resident.class as usize]);
-        let switch = Switch::new(stack, move |suspender| {
+        resident.start(stack, move |suspender| {
             // SAFETY: this is the coroutine's first run, on its own stack, and the machine that
             // runs it holds the scheduler's reference.
             unsafe { coroutine::entry(header, suspender) };
         });
-        // SAFETY: as above.
-        unsafe { *resident.switch() = Some(switch) };
         if self.shared.is_stopping() {
             let _before = shared_part.status.cancel();
         }
@@ -313,11 +316,12 @@ impl Machine {
         }
         shared_part.set_home(&raw const *self.processor);
         let first = self.residents.replace(header.as_ptr());
-        resident.next.set(first);
+        // SAFETY: it has started.
+        unsafe { resident.started() }.next.set(first);
         // SAFETY: residents are alive while they are linked.
         if let Some(first) = unsafe { first.as_ref() } {
             // SAFETY: and this is their home.
-            unsafe { first.resident() }.previous.set(header.as_ptr());
+            unsafe { first.resident().started() }.previous.set(header.as_ptr());
         }
         self.resident_count.set(self.resident_count.get() + 1);
         self.publish_residents();
@@ -329,18 +333,20 @@ impl Machine {
         let coroutine = unsafe { Coroutine::from_raw(header) };
         // SAFETY: this is its home.
         let resident = unsafe { coroutine.header().resident() };
-        // SAFETY: it does not run any more.
-        let stack = Switch::take_stack(unsafe { resident.switch() });
-        {
-            let mut cache = self.cache.borrow_mut();
-            cache.give(stack.expect("it has run on a stack, to its end"));
-            cache.uncredit(resident.class);
-        }
         if resident.is_migrating() {
             self.shared.migrants.remove(coroutine.header());
         } else {
-            self.walks.pass(header.as_ptr(), resident.next.get());
-            self.unlink(resident);
+            // SAFETY: its stack is taken back below.
+            let started = unsafe { resident.started() };
+            self.walks.pass(header.as_ptr(), started.next.get());
+            self.unlink(started);
+        }
+        // SAFETY: it does not run any more, and nobody gets from here to its stack.
+        let stack = unsafe { resident.end() };
+        {
+            let mut cache = self.cache.borrow_mut();
+            cache.give(stack);
+            cache.uncredit(resident.class);
         }
         if !resident.stays.get() {
             self.habits.note_brief(coroutine.header().spawned_at);
@@ -354,19 +360,19 @@ impl Machine {
     }
 
     /// A resident leaves, and its timer with it.
-    fn unlink(&self, resident: &Resident) {
-        if let Some(key) = resident.timer.take() {
+    fn unlink(&self, started: &Started) {
+        if let Some(key) = started.timer.take() {
             self.timers.borrow_mut().cancel(key);
         }
-        let (previous, next) = (resident.previous.get(), resident.next.get());
+        let (previous, next) = (started.previous.get(), started.next.get());
         // SAFETY: residents are alive while they are linked, and this is their home.
         unsafe {
             match previous.as_ref() {
-                Some(previous) => previous.resident().next.set(next),
+                Some(previous) => previous.resident().started().next.set(next),
                 None => self.residents.set(next),
             }
             if let Some(next) = next.as_ref() {
-                next.resident().previous.set(previous);
+                next.resident().started().previous.set(previous);
             }
         }
         self.resident_count.set(self.resident_count.get() - 1);
@@ -375,9 +381,9 @@ impl Machine {
 
     /// A resident begins to wait.
     #[inline]
-    fn begin_wait(&self, header: &Header, resident: &Resident, reason: WaitReason) {
-        resident.reason.set(reason);
-        if reason.is_for_others_to_end() {
+    fn begin_wait(&self, header: &Header, resident: &Resident, request: &ParkRequest) {
+        resident.request.set(request);
+        if request.reason.is_for_others_to_end() {
             if !resident.is_migrating() {
                 self.joining.set(self.joining.get() + 1);
                 self.publish_burden();
@@ -387,12 +393,13 @@ impl Machine {
         }
     }
 
-    /// A wait is over: it leaves nothing behind but its outcome.
+    /// A wait is over, if there was one: it leaves nothing behind but its outcome.
     #[inline]
     fn end_wait(&self, resident: &Resident) {
-        let reason = resident.reason.replace(WaitReason::None);
-        resident.deadline.set(u64::MAX);
-        if reason.is_for_others_to_end() && !resident.is_migrating() {
+        // SAFETY: this is its home, which has not resumed it yet.
+        let Some(request) = (unsafe { resident.request() }) else { return };
+        resident.request.set(ptr::null());
+        if request.reason.is_for_others_to_end() && !resident.is_migrating() {
             self.joining.set(self.joining.get() - 1);
             self.publish_burden();
         }

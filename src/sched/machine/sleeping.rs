@@ -4,7 +4,7 @@
 
 use super::Machine;
 use crate::coroutine::{Coroutine, Header};
-use crate::park::Outcome;
+use crate::park::{Outcome, ParkRequest};
 use crate::protocol::sleep::Wakeup;
 use crate::sched::processor::{Activity, Processor, bump};
 use crate::sched::shared::clock;
@@ -146,18 +146,18 @@ impl Machine {
     /// A timer that was left by an earlier wait and fires before the deadline does as well: when
     /// it fires, it is set anew. So a socket with a timeout sets one timer per timeout that goes
     /// by, not one per operation.
-    pub(super) fn set_timer(&self, header: NonNull<Header>, deadline: u64) {
+    pub(super) fn set_timer(&self, header: NonNull<Header>, request: &ParkRequest, deadline: u64) {
         // SAFETY: the caller runs on the machine, whose resident has just been suspended.
-        let resident = unsafe { header.as_ref().resident() };
-        resident.deadline.set(deadline);
+        let started = unsafe { header.as_ref().resident().started() };
+        request.due.set(deadline);
         let mut timers = self.timers.borrow_mut();
-        if let Some(key) = resident.timer.get() {
+        if let Some(key) = started.timer.get() {
             if timers.when(key) <= deadline {
                 return;
             }
             timers.cancel(key);
         }
-        resident.timer.set(Some(timers.insert(deadline, header)));
+        started.timer.set(Some(timers.insert(deadline, header)));
         bump(&self.processor.counters.timers_set);
         self.processor.counters.timers.store(timers.len(), Ordering::Relaxed);
     }
@@ -175,11 +175,15 @@ impl Machine {
             let shared_part = unsafe { header.as_ref() };
             // SAFETY: this is its home.
             let resident = unsafe { shared_part.resident() };
-            resident.timer.set(None);
-            let deadline = resident.deadline.get();
+            // SAFETY: a resident has started.
+            let started = unsafe { resident.started() };
+            started.timer.set(None);
+            // SAFETY: it is looked at here alone.
+            let deadline =
+                unsafe { resident.request() }.map_or(u64::MAX, |request| request.due.get());
             if deadline > now {
                 if deadline != u64::MAX {
-                    resident.timer.set(Some(timers.insert(deadline, header)));
+                    started.timer.set(Some(timers.insert(deadline, header)));
                     bump(&self.processor.counters.timers_set);
                 }
             } else if shared_part.park.claim_current() {

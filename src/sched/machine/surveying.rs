@@ -116,7 +116,7 @@ impl Sighting<'_> {
         let resident = unsafe { self.header.resident() };
         let within = resident.suspender.get()?.address();
         // SAFETY: it does not run, and only its machine uses its switch.
-        unsafe { resident.switch() }.as_mut()?.call_within(f);
+        unsafe { resident.started().switch() }.call_within(f);
         let start = resident.class.slot_start(within);
         Some(start..start + resident.class.size())
     }
@@ -160,14 +160,15 @@ impl Residence<'_> {
         while let Some(header) = unsafe { next.as_ref() } {
             // SAFETY: as above.
             let resident = unsafe { header.resident() };
-            next = resident.next.get();
-            let standing = if header.park.is_waiting() {
-                Standing::Parked {
-                    reason: resident.reason.get(),
-                    deadline: resident.deadline.get(),
+            // SAFETY: it has started, too.
+            next = unsafe { resident.started() }.next.get();
+            // SAFETY: it is looked at here alone.
+            let request = unsafe { resident.request() };
+            let standing = match request.filter(|_| header.park.is_waiting()) {
+                Some(request) => {
+                    Standing::Parked { reason: request.reason, deadline: request.due.get() }
                 }
-            } else {
-                Standing::Ready
+                None => Standing::Ready,
             };
             if !look(&Sighting { header, standing }) {
                 break;
