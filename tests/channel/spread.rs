@@ -2,6 +2,7 @@
 
 use crate::support::{ms, runtime};
 use pirn::channel::{Select, Sender, bounded, unbounded};
+use pirn::{WorkerMetrics, WorkerState};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -27,7 +28,7 @@ fn jobs_through_one_channel_reach_every_idle_worker() {
                 if self.running.load(Ordering::Relaxed) == workers {
                     break true;
                 }
-                if start.elapsed() > ms(1_000) {
+                if start.elapsed() > ms(4_000) {
                     break false;
                 }
                 std::thread::yield_now();
@@ -51,6 +52,10 @@ fn jobs_through_one_channel_reach_every_idle_worker() {
                 let homes: HashSet<_> = tell.iter().take(workers * 8).collect();
                 assert_eq!(homes.len(), workers, "consumers live everywhere");
                 let round = |_: &usize| {
+                    // A worker that is late to come to rest is none that the jobs are for.
+                    while idle_workers() < workers - 1 {
+                        pirn::thread::yield_now();
+                    }
                     let running = Arc::new(AtomicUsize::new(0));
                     let (done, all_done) = unbounded();
                     for _ in 0..workers {
@@ -66,6 +71,13 @@ fn jobs_through_one_channel_reach_every_idle_worker() {
             assert!(rounds_together * 4 >= ROUNDS * 3, "{rounds_together} of {ROUNDS}");
         }
     }
+}
+
+/// The regular workers that sleep.
+fn idle_workers() -> usize {
+    let metrics = pirn::current_metrics().expect("in a coroutine");
+    let sleeps = |worker: &&WorkerMetrics| !worker.surplus && worker.state == WorkerState::Asleep;
+    metrics.workers.iter().filter(sleeps).count()
 }
 
 const CROWD: usize = 40_000;
