@@ -75,6 +75,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "src/protocol/channel/state.rs",
     "src/protocol/headcount.rs",
     "src/protocol/inbox.rs",
+    "src/protocol/observed.rs",
     "src/protocol/lineage.rs",
     "src/protocol/park_word.rs",
     "src/protocol/pins.rs",

@@ -18,6 +18,8 @@
 //! pays ([`crate::primitive`]): either the observer finds nothing, or the owner finds that somebody
 //! looks. Who comes after the owner has waited finds nothing, by the lock.
 
+#![expect(unsafe_code, reason = "follows a pointer that the protocol keeps alive")]
+
 use crate::primitive::sync::Mutex;
 use crate::primitive::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use crate::primitive::{heavy_fence, light_fence, lock};
@@ -42,9 +44,13 @@ impl<T> Observed<T> {
 
     // The owner's.
 
-    /// Shows it, until [`Observed::hide`]; it does not go before [`Observed::await_observer`].
+    /// Shows it, until [`Observed::hide`] or something else is shown.
+    ///
+    /// # Safety
+    ///
+    /// It lasts until then, and until an [`Observed::await_observer`] after that.
     #[inline]
-    pub(crate) fn show(&self, it: &T) {
+    pub(crate) unsafe fn show(&self, it: &T) {
         // Release: an observer sees it as it is now.
         self.at.store(ptr::from_ref(it).cast_mut(), Ordering::Release);
     }
@@ -93,14 +99,12 @@ impl<T> Observed<T> {
         heavy_fence();
         // SAFETY: the owner shows what lasts until it has hidden it and then found nobody who looks.
         // This one began to look before, or it would have found nothing here.
-        #[expect(unsafe_code, reason = "follows a pointer that the protocol keeps alive")]
         let it = unsafe { self.at.load(Ordering::Acquire).as_ref() };
         it.map(look)
     }
 }
 
 #[cfg(all(test, loom))]
-#[expect(unsafe_code, reason = "the models' data, which is nobody's but by the protocol")]
 mod models {
     use super::*;
     use loom::cell::UnsafeCell;
@@ -143,7 +147,8 @@ mod models {
                 })
                 .collect();
             for one in &shared.shown {
-                shared.observed.show(one);
+                // SAFETY: it is written to after it was hidden and nobody looks.
+                unsafe { shared.observed.show(one) };
                 shared.observed.hide();
                 shared.observed.await_observer();
                 // SAFETY: the model checks that nobody looks any more.
@@ -175,8 +180,11 @@ mod models {
             let shared = Arc::new(Shared { observed: Observed::new(), shown });
             let theirs = shared.clone();
             let observer = loom::thread::spawn(move || observe(&theirs));
-            shared.observed.show(&shared.shown[0]);
-            shared.observed.show(&shared.shown[1]);
+            // SAFETY: as above.
+            unsafe {
+                shared.observed.show(&shared.shown[0]);
+                shared.observed.show(&shared.shown[1]);
+            }
             shared.observed.hide();
             shared.observed.await_observer();
             for one in &shared.shown {

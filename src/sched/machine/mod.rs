@@ -429,7 +429,9 @@ impl Machine {
         let schedules = watch.schedules.load(Ordering::Relaxed);
         watch.schedules.store(schedules.wrapping_add(1), Ordering::Relaxed);
         watch.ready.store(self.ready.len(), Ordering::Relaxed);
-        watch.running.show(header);
+        // SAFETY: the machine holds a reference until it has hidden it and awaited whoever observes, at its
+        // end; or, if it may end elsewhere, before it leaves.
+        unsafe { watch.running.show(header) };
     }
 
     // Waking and spawning, called from coroutines and from this machine's own stack.
