@@ -30,7 +30,7 @@ pub(crate) struct PollDriver(Arc<Inner>);
 
 struct Inner {
     /// Unique in the process and never 0, so that a slot can say where it is registered.
-    id: u32,
+    number: u32,
     poller: Poller,
     waker: netpoll::Waker,
     /// Set by an interrupt, and taken back by the next poll that would wait. The waker alone is not
@@ -41,14 +41,14 @@ struct Inner {
 
 impl PollDriver {
     pub(crate) fn new() -> io::Result<PollDriver> {
-        static NEXT_ID: AtomicU32 = AtomicU32::new(1);
+        static NEXT: AtomicU32 = AtomicU32::new(1);
         let poller = Poller::new()?;
         // No number is given twice.
-        let id = NEXT_ID
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |id| id.checked_add(1))
+        let number = NEXT
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |number| number.checked_add(1))
             .map_err(|_| io::Error::other("this process has made four billion pollers"))?;
         Ok(PollDriver(Arc::new(Inner {
-            id,
+            number,
             waker: poller.waker(),
             poller,
             interrupted: AtomicBool::new(false),
@@ -59,10 +59,6 @@ impl PollDriver {
     /// That of a processor.
     pub(crate) fn of(processor: &Processor) -> Option<&PollDriver> {
         processor.driver.as_any().downcast_ref()
-    }
-
-    pub(crate) fn id(&self) -> u32 {
-        self.0.id
     }
 
     pub(crate) fn poller(&self) -> &Poller {
@@ -108,12 +104,16 @@ impl Driver for PollDriver {
 
     fn close(&self) {
         slot::for_each(|slot| {
-            if slot.registered_with() == self.0.id && slot.forget(self.0.id) {
+            if slot.registered_with() == self.0.number && slot.forget(self.0.number) {
                 for side in [Side::Read, Side::Write] {
                     wake_all(slot, side);
                 }
             }
         });
+    }
+
+    fn number(&self) -> u32 {
+        self.0.number
     }
 
     fn as_any(&self) -> &dyn Any {
