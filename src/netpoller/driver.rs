@@ -66,6 +66,16 @@ impl PollDriver {
     }
 }
 
+impl Inner {
+    /// Takes an interrupt back, for a poll that waits. `false`: there was none. One that comes after
+    /// this look writes to the waker after it, which ends the poll.
+    #[inline]
+    fn take_interrupt(&self) -> bool {
+        // Seldom is there one, and a look costs less than an exchange.
+        self.interrupted.load(Ordering::Acquire) && self.interrupted.swap(false, Ordering::AcqRel)
+    }
+}
+
 impl Driver for PollDriver {
     fn poll(&self, timeout: Option<Duration>) -> usize {
         let mut events = match self.0.events.try_lock() {
@@ -76,12 +86,11 @@ impl Driver for PollDriver {
         };
         // With the events locked: from here to the end of the poll nobody else takes the waker's.
         let waits = timeout != Some(Duration::ZERO);
-        let interrupted = waits && self.0.interrupted.swap(false, Ordering::AcqRel);
-        let timeout = if interrupted { Some(Duration::ZERO) } else { timeout };
+        let timeout = if waits && self.0.take_interrupt() { Some(Duration::ZERO) } else { timeout };
         let polled = self.0.poller.poll(&mut events, timeout);
         if waits {
             // Whoever has interrupted until now has ended this poll: its caller looks around next.
-            self.0.interrupted.swap(false, Ordering::AcqRel);
+            self.0.take_interrupt();
         }
         match polled {
             Ok(count) => {

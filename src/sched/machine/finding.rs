@@ -251,7 +251,16 @@ impl Machine {
         if !self.searching.get() {
             // By its own copy of the list: the list itself is a line that all machines would write.
             let machines = self.with_peers(<[_]>::len);
-            if machines == 1 || !self.shared.idle.try_search(machines) {
+            if machines == 1 {
+                return None;
+            }
+            // Mostly there is nothing, and to see that takes neither the line that all share nor the time
+            // of a search. What comes after this look is for the second one, before the sleep.
+            if !self.with_peers(|peers| peers.iter().any(|peer| self.could_find(peer))) {
+                self.note_futile();
+                return None;
+            }
+            if !self.shared.idle.try_search(machines) {
                 return None;
             }
             self.searching.set(true);
@@ -310,7 +319,7 @@ impl Machine {
     /// it were taken away each time, two machines would send a spawn there and its end back. So it
     /// is given [`LATEST_AFTER`] (Go sleeps for 3 us).
     fn take_latest_of(&self, victim: &Arc<Processor>) -> Option<Coroutine> {
-        if Arc::ptr_eq(victim, &self.processor) {
+        if Arc::ptr_eq(victim, &self.processor) || !victim.has_next_start() {
             return None;
         }
         let schedules = victim.watch.schedules.load(Ordering::Relaxed);
