@@ -37,6 +37,8 @@ const SEVERAL: usize = 4;
 /// from the switch to whoever reads from a socket.
 const STACK_LINES: usize = 9;
 const BELOW: usize = 64;
+/// Of a header, what the machine touches until it has switched.
+const HEADER_LINES: usize = 3;
 
 impl Machine {
     /// The next coroutine to run; sleeps until there is one. `None`: the machine is to end.
@@ -131,7 +133,8 @@ impl Machine {
     }
 
     /// The first of the residents that are ready. Where several are, the stack of the one behind it is
-    /// asked for: it may not have run for long.
+    /// asked for, and the header of the one behind that, which says where its stack is: they may not have
+    /// run for long.
     #[inline(always)]
     fn next_resident(&self) -> Option<Coroutine> {
         let coroutine = self.ready.pop();
@@ -141,6 +144,7 @@ impl Machine {
             // SAFETY: it is in the queue, so it is alive, and this is its home.
             let resident = unsafe { next.as_ref().resident() };
             prefetch(resident.parked_at().wrapping_byte_sub(BELOW), STACK_LINES);
+            prefetch(self.ready.second(), HEADER_LINES);
         }
         coroutine
     }
