@@ -13,6 +13,7 @@
 //! | [`lineage`] | a migrating coroutine against the rest of its publication | the machine that it left; the one that takes it |
 //! | [`sleep`] | a machine's sleep against a wake that was pushed to it | its machine; wakers |
 //! | [`headcount`] | waiting until nobody is there, while others come and go | those who come and leave; one waiter |
+//! | [`observed`] | what a machine is at, for those who look at it meanwhile | its machine; observers |
 //! | [`idle`] | who is looking for work, who sleeps, whom to wake | all machines; submitters |
 //! | [`doorbell`] | how a plain thread sleeps until it is called | a thread; whoever calls it |
 //! | [`wakeup`] | a future's wakers against the one that polls it | who polls; wakers |
@@ -39,6 +40,7 @@ pub(crate) mod headcount;
 pub(crate) mod idle;
 pub(crate) mod inbox;
 pub(crate) mod lineage;
+pub(crate) mod observed;
 pub(crate) mod park_word;
 pub(crate) mod pending;
 pub(crate) mod pins;

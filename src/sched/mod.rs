@@ -8,6 +8,7 @@ mod migrants;
 mod processor;
 mod ready;
 mod record;
+mod run_queue;
 mod shared;
 mod survey;
 mod sysmon;

@@ -4,21 +4,23 @@
 
 use crate::coroutine::{Coroutine, Header};
 use crate::protocol::inbox::Inbox;
+use crate::protocol::observed::Observed;
 use crate::protocol::pins::Pins;
 use crate::protocol::sleep::Sleep;
 use crate::sched::backlog::Backlog;
 use crate::sched::counters::Counters;
+use crate::sched::run_queue::RunQueue;
 use crate::sched::shared::Driver;
 use crate::sched::survey::Surveys;
 use crate::sched::thread_state::ThreadState;
-use crossbeam_deque::{Injector, Stealer, Worker};
+use crossbeam_deque::{Injector, Stealer};
 use crossbeam_utils::CachePadded;
 use std::panic::Location;
 use std::ptr;
 use std::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::OnceLock;
 
 /// What a processor's machine is doing, for the watch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,16 +68,10 @@ pub(crate) struct Watch {
     activity: AtomicU8,
     /// Set by the machine's thread as it begins.
     pub(crate) thread: OnceLock<ThreadState>,
-    /// The coroutine that runs, if it has a name; read under [`Watch::naming`] alone.
-    pub(crate) named: AtomicPtr<Header>,
-    /// The coroutine that runs; 0 while the machine schedules.
-    pub(crate) running_id: AtomicU64,
-    pub(crate) spawned_at: AtomicPtr<Location<'static>>,
+    /// The coroutine that runs; nothing while the machine schedules.
+    pub(crate) running: Observed<Header>,
     /// How many residents were ready when the running one began.
     pub(crate) ready: AtomicUsize,
-    /// Held by sysmon while it reads the name of the running coroutine, and taken by the machine
-    /// before it lets a named one go.
-    pub(crate) naming: Mutex<()>,
     /// Set by sysmon: nothing is to be sent here to start.
     pub(crate) stuck: AtomicBool,
     /// Set by sysmon: the machine has not polled for long, and is to at its next schedule.
@@ -119,22 +115,12 @@ impl Watch {
     /// The coroutine that runs, if one does and no other was started meanwhile.
     pub(crate) fn running(&self) -> Option<Running> {
         let schedules = self.schedules.load(Ordering::Relaxed);
-        let spawned_at: *const Location<'static> = self.spawned_at.load(Ordering::Relaxed);
-        // SAFETY: machines store null or the address of a caller location, which is a static.
-        #[expect(unsafe_code, reason = "locations are kept in an atomic pointer")]
-        let spawned_at = unsafe { spawned_at.as_ref() }?;
-        let id = self.running_id.load(Ordering::Relaxed);
-        let name = {
-            let _naming = self.naming.lock().unwrap_or_else(PoisonError::into_inner);
-            // SAFETY: a machine takes the naming lock between clearing this pointer and letting a
-            // named coroutine go, so the header is alive while the lock is held. Unnamed ones are
-            // not stored.
-            #[expect(unsafe_code, reason = "reads a header under its naming lock")]
-            let header = unsafe { self.named.load(Ordering::Acquire).as_ref() };
-            header.and_then(|header| header.name().map(str::to_owned))
-        };
-        let still = id != 0 && self.schedules.load(Ordering::Relaxed) == schedules;
-        still.then_some(Running { id, name, spawned_at })
+        let running = self.running.observe(|header| Running {
+            id: header.id,
+            name: header.name().map(str::to_owned),
+            spawned_at: header.spawned_at,
+        });
+        running.filter(|_| self.schedules.load(Ordering::Relaxed) == schedules)
     }
 }
 
@@ -143,8 +129,8 @@ impl Processor {
         number: usize,
         surplus: bool,
         driver: Box<dyn Driver>,
-    ) -> (Processor, Worker<Coroutine>) {
-        let runq = Worker::new_fifo();
+    ) -> (Processor, RunQueue) {
+        let runq = RunQueue::new();
         let processor = Processor {
             number,
             surplus,
@@ -161,11 +147,8 @@ impl Processor {
                 // Until its thread runs, a machine is not stuck.
                 activity: AtomicU8::new(Activity::Idle as u8),
                 thread: OnceLock::new(),
-                named: AtomicPtr::new(ptr::null_mut()),
-                running_id: AtomicU64::new(0),
-                spawned_at: AtomicPtr::new(ptr::null_mut()),
+                running: Observed::new(),
                 ready: AtomicUsize::new(0),
-                naming: Mutex::new(()),
                 stuck: AtomicBool::new(false),
                 nudge: AtomicBool::new(false),
                 settle: AtomicBool::new(false),
@@ -195,7 +178,7 @@ impl Processor {
 
     /// Whether its machine is between two coroutines, or sleeps.
     pub(crate) fn runs_nothing(&self) -> bool {
-        self.watch.running_id.load(Ordering::Relaxed) == 0
+        self.watch.running.is_hidden()
     }
 
     #[inline]

@@ -387,7 +387,7 @@ impl Watcher {
 
     /// Whether a machine that has been in one coroutine for so long is stuck there.
     fn is_stuck(&mut self, processor: &Processor, stuck_for: Duration, now: Instant) -> bool {
-        if stuck_for.is_zero() || processor.watch.running_id.load(Ordering::Relaxed) == 0 {
+        if stuck_for.is_zero() || processor.runs_nothing() {
             return false;
         }
         let Some(seen) = self.seen.get_mut(&processor.number) else { return false };

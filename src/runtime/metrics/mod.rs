@@ -311,10 +311,7 @@ impl WorkerMetrics {
         let counted = WorkerCounters::of(processor, || shared.now());
         let counters = &processor.counters;
         let watch = &processor.watch;
-        let running = match watch.running_id.load(Ordering::Relaxed) {
-            0 => None,
-            id => Some(id),
-        };
+        let running = watch.running.observe(|header| header.id);
         WorkerMetrics {
             number: processor.number,
             surplus: processor.surplus,

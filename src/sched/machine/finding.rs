@@ -14,10 +14,10 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Every so many schedules inbox and timers are looked at although there is work.
-const LOOK_EVERY: u32 = 16;
+const LOOK_EVERY: u64 = 16;
 /// Every so many schedules the clock is looked at although there is work, to see whether to poll,
 /// and what was spawned from outside or sent here comes first.
-const OUTSIDE_EVERY: u32 = 64;
+const OUTSIDE_EVERY: u64 = 64;
 /// How old the last poll must be for another one while there is work, in nanoseconds. When
 /// schedules are few and long, sysmon asks for one instead.
 const POLL_AFTER: u64 = 20_000;
@@ -90,9 +90,10 @@ impl Machine {
     /// From this machine's own queues.
     #[inline(always)]
     fn next_local(&self) -> Option<Coroutine> {
+        // Those that this machine has run, and what it has sent elsewhere meanwhile.
+        let mut schedules = self.processor.watch.schedules.load(Ordering::Relaxed);
         loop {
-            let schedules = self.schedules.get().wrapping_add(1);
-            self.schedules.set(schedules);
+            schedules = schedules.wrapping_add(1);
             if (schedules.is_multiple_of(LOOK_EVERY)
                 || self.processor.watch.nudge.load(Ordering::Relaxed))
                 && let Some(coroutine) = self.look_around(schedules)
@@ -115,6 +116,9 @@ impl Machine {
                 self.end_streak();
             }
             self.streak.set(0);
+            if self.runq.is_drained() {
+                return self.next_resident();
+            }
             // Residents and starts take turns, so that neither can starve the other.
             if schedules.is_multiple_of(2)
                 && let Some(coroutine) = self.next_resident()
@@ -126,7 +130,10 @@ impl Machine {
                     Some(coroutine) => return Some(coroutine),
                     None => continue,
                 },
-                None if self.processor.backlog.is_empty() => return self.next_resident(),
+                None if self.processor.backlog.is_empty() => {
+                    self.runq.set_drained(true);
+                    return self.next_resident();
+                }
                 None => self.processor.backlog.take_newest(|start| self.runq.push(start)),
             }
         }
@@ -163,7 +170,7 @@ impl Machine {
     /// What a machine looks at now and then although it has work. Returns what was sent here or
     /// spawned from outside, each fourth time.
     #[cold]
-    pub(super) fn look_around(&self, schedules: u32) -> Option<Coroutine> {
+    pub(super) fn look_around(&self, schedules: u64) -> Option<Coroutine> {
         self.take_inbox();
         let nudged = self.processor.watch.nudge.load(Ordering::Relaxed);
         let look_outside = schedules.is_multiple_of(OUTSIDE_EVERY);
@@ -301,7 +308,7 @@ impl Machine {
         // Most have nothing, and to see that takes a tenth of an attempt to steal it.
         let steal = || match victim.stealer.is_empty() {
             true => None,
-            false => repeat(|| victim.stealer.steal_batch_and_pop(&self.runq)),
+            false => repeat(|| self.runq.steal_from(&victim.stealer)),
         };
         let stolen = victim
             .backlog

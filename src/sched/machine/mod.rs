@@ -16,13 +16,13 @@ use crate::primitive::light_fence;
 use crate::sched::processor::{Activity, Processor, bump};
 use crate::sched::ready::ReadyQueue;
 use crate::sched::record::Pen;
+use crate::sched::run_queue::RunQueue;
 use crate::sched::shared::Shared;
 use crate::sched::thread_state::ThreadState;
 use crate::sched::tls;
 use crate::stack::{AltStack, Cache};
 use crate::timers::Timers;
 use crate::util::rng::Rng;
-use crossbeam_deque::Worker;
 #[cfg(test)]
 pub(super) use debugger::hold_beginners;
 use ending::NeverUnwinds;
@@ -31,10 +31,9 @@ use placing::{Course, Habits};
 use sleeping::TimerPace;
 use std::cell::{Cell, RefCell};
 use std::mem::{self, ManuallyDrop};
-use std::panic::Location;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use surveying::Walks;
 
 /// Attempts that may fail in a row before their coroutine yields.
@@ -64,7 +63,7 @@ pub(crate) struct Machine {
     next_ready: Cell<Option<Coroutine>>,
     /// Residents that are ready, and `spawn_local` coroutines that have not started.
     ready: ReadyQueue<Coroutine>,
-    runq: Worker<Coroutine>,
+    runq: RunQueue,
     cache: RefCell<Cache>,
     /// Memory of coroutines that have gone.
     pub(super) frames: Frames,
@@ -75,7 +74,6 @@ pub(crate) struct Machine {
     resident_count: Cell<usize>,
     /// Residents that wait for other coroutines to end.
     joining: Cell<usize>,
-    schedules: Cell<u32>,
     streak: Cell<u32>,
     budget: Cell<u32>,
     /// Attempts in a row that failed and did not wait.
@@ -98,7 +96,7 @@ pub(crate) struct Machine {
 }
 
 /// The body of a machine's thread.
-pub(super) fn run(shared: Arc<Shared>, processor: Arc<Processor>, runq: Worker<Coroutine>) {
+pub(super) fn run(shared: Arc<Shared>, processor: Arc<Processor>, runq: RunQueue) {
     // Without one, an overflow on this thread still kills the process, but without a report.
     let _alt_stack = AltStack::install();
     let machine = Machine {
@@ -113,7 +111,6 @@ pub(super) fn run(shared: Arc<Shared>, processor: Arc<Processor>, runq: Worker<C
         residents: Cell::new(ptr::null()),
         resident_count: Cell::new(0),
         joining: Cell::new(0),
-        schedules: Cell::new(0),
         streak: Cell::new(0),
         budget: Cell::new(BUDGET),
         tries: Cell::new(0),
@@ -177,9 +174,10 @@ impl Machine {
             let switch = unsafe { resident.switch() };
             let resumed = switch.as_mut().expect("a started coroutine has a stack").resume();
             self.current.set(None);
-            self.processor.watch.running_id.store(0, Ordering::Relaxed);
+            self.processor.watch.running.hide();
             if resident.is_migrating() {
-                self.forget_name(shared_part);
+                // It may be resumed elsewhere, and end there.
+                self.processor.watch.running.await_observer();
             }
             if self.processor.activity() != Activity::Running {
                 // Parking and yielding end a `block_in_place`: it is not the next one's.
@@ -348,21 +346,10 @@ impl Machine {
             self.habits.note_brief(coroutine.header().spawned_at);
         }
         bump(&self.processor.counters.finished);
-        self.forget_name(coroutine.header());
+        self.processor.watch.running.await_observer();
         coroutine.release_completed();
         if self.shared.is_stopping() {
             self.shared.finish_if_empty();
-        }
-    }
-
-    /// Before a named coroutine may go, or leave for another machine: sysmon reads the name of what
-    /// runs under this lock.
-    #[inline]
-    fn forget_name(&self, header: &Header) {
-        if header.name.is_some() {
-            let watch = &self.processor.watch;
-            watch.named.store(ptr::null_mut(), Ordering::Release);
-            drop(watch.naming.lock().unwrap_or_else(PoisonError::into_inner));
         }
     }
 
@@ -434,13 +421,10 @@ impl Machine {
         let watch = &self.processor.watch;
         let schedules = watch.schedules.load(Ordering::Relaxed);
         watch.schedules.store(schedules.wrapping_add(1), Ordering::Relaxed);
-        watch.running_id.store(header.id, Ordering::Relaxed);
-        let spawned_at: *const Location<'static> = header.spawned_at;
-        watch.spawned_at.store(spawned_at.cast_mut(), Ordering::Relaxed);
         watch.ready.store(self.ready.len(), Ordering::Relaxed);
-        let named = if header.name.is_some() { &raw const *header } else { ptr::null() };
-        watch.named.store(named.cast_mut(), Ordering::Release);
+        watch.running.show(header);
     }
+
     // Waking and spawning, called from coroutines and from this machine's own stack.
 
     /// Queues a resident whose wait the caller has claimed.

@@ -140,7 +140,10 @@ impl Machine {
     fn enqueue_start(&self, coroutine: Coroutine) {
         match self.runq.len() < ROOM {
             true => self.runq.push(coroutine),
-            false => self.processor.backlog.push(coroutine),
+            false => {
+                self.runq.set_drained(false);
+                self.processor.backlog.push(coroutine);
+            }
         }
     }
 
