@@ -30,7 +30,7 @@ pub(crate) struct PollDriver(Arc<Inner>);
 
 struct Inner {
     /// Unique in the process and never 0, so that a slot can say where it is registered.
-    id: u32,
+    number: u32,
     poller: Poller,
     waker: netpoll::Waker,
     /// Set by an interrupt, and taken back by the next poll that would wait. The waker alone is not
@@ -41,14 +41,14 @@ struct Inner {
 
 impl PollDriver {
     pub(crate) fn new() -> io::Result<PollDriver> {
-        static NEXT_ID: AtomicU32 = AtomicU32::new(1);
+        static NEXT: AtomicU32 = AtomicU32::new(1);
         let poller = Poller::new()?;
         // No number is given twice.
-        let id = NEXT_ID
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |id| id.checked_add(1))
+        let number = NEXT
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |number| number.checked_add(1))
             .map_err(|_| io::Error::other("this process has made four billion pollers"))?;
         Ok(PollDriver(Arc::new(Inner {
-            id,
+            number,
             waker: poller.waker(),
             poller,
             interrupted: AtomicBool::new(false),
@@ -61,12 +61,18 @@ impl PollDriver {
         processor.driver.as_any().downcast_ref()
     }
 
-    pub(crate) fn id(&self) -> u32 {
-        self.0.id
-    }
-
     pub(crate) fn poller(&self) -> &Poller {
         &self.0.poller
+    }
+}
+
+impl Inner {
+    /// Takes an interrupt back, for a poll that waits. `false`: there was none. One that comes after
+    /// this look writes to the waker after it, which ends the poll.
+    #[inline]
+    fn take_interrupt(&self) -> bool {
+        // Seldom is there one, and a look costs less than an exchange.
+        self.interrupted.load(Ordering::Acquire) && self.interrupted.swap(false, Ordering::AcqRel)
     }
 }
 
@@ -80,12 +86,11 @@ impl Driver for PollDriver {
         };
         // With the events locked: from here to the end of the poll nobody else takes the waker's.
         let waits = timeout != Some(Duration::ZERO);
-        let interrupted = waits && self.0.interrupted.swap(false, Ordering::AcqRel);
-        let timeout = if interrupted { Some(Duration::ZERO) } else { timeout };
+        let timeout = if waits && self.0.take_interrupt() { Some(Duration::ZERO) } else { timeout };
         let polled = self.0.poller.poll(&mut events, timeout);
         if waits {
             // Whoever has interrupted until now has ended this poll: its caller looks around next.
-            self.0.interrupted.swap(false, Ordering::AcqRel);
+            self.0.take_interrupt();
         }
         match polled {
             Ok(count) => {
@@ -108,12 +113,16 @@ impl Driver for PollDriver {
 
     fn close(&self) {
         slot::for_each(|slot| {
-            if slot.registered_with() == self.0.id && slot.forget(self.0.id) {
+            if slot.registered_with() == self.0.number && slot.forget(self.0.number) {
                 for side in [Side::Read, Side::Write] {
                     wake_all(slot, side);
                 }
             }
         });
+    }
+
+    fn number(&self) -> u32 {
+        self.0.number
     }
 
     fn as_any(&self) -> &dyn Any {

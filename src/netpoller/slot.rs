@@ -11,7 +11,7 @@ use crate::netpoller::driver::{PollDriver, lock_registration, wake_all};
 use crate::park::Ticket;
 use crate::primitive::{lock, prefetch};
 use crate::protocol::readiness::{Readiness, Seen, Side};
-use crate::sched;
+use crate::sched::{self, Driver};
 use netpoll::{Interest, Key, Trigger};
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -44,17 +44,18 @@ struct Free {
 /// See the module's description.
 ///
 /// In cache lines of its own, and in two: the next slot is mostly that of a connection to another
-/// worker.
+/// worker. The first has all that a read and its wait touch.
 #[repr(C, align(64))]
 pub(crate) struct Slot {
-    pub(super) readiness: Readiness<Ticket, Waker>,
+    /// The memory of the one that joined a queue last: its coroutine, and its frame. A hint.
+    near: [AtomicPtr<()>; 2],
     index: u32,
     generation: AtomicU32,
     foreign: AtomicU32,
     /// The driver's number, or 0; written with the registration locked.
     registered_with: AtomicU32,
-    /// The memory of the one that joined a queue last: its coroutine, and its frame. A hint.
-    near: [AtomicPtr<()>; 2],
+    /// Begins with its word and the queue of those who read.
+    pub(super) readiness: Readiness<Ticket, Waker>,
     registration: Mutex<Option<PollDriver>>,
 }
 
@@ -112,12 +113,12 @@ pub(super) fn allocate() -> &'static Slot {
 impl Slot {
     fn new(index: u32) -> Slot {
         Slot {
-            readiness: Readiness::new(),
+            near: [const { AtomicPtr::new(ptr::null_mut()) }; 2],
             index,
             generation: AtomicU32::new(0),
             foreign: AtomicU32::new(0),
             registered_with: AtomicU32::new(0),
-            near: [const { AtomicPtr::new(ptr::null_mut()) }; 2],
+            readiness: Readiness::new(),
             registration: Mutex::new(None),
         }
     }
@@ -152,10 +153,10 @@ impl Slot {
         self.generation.load(Ordering::Acquire) == key.generation()
     }
 
-    /// Asks for its memory.
+    /// Asks for its memory, of which an event that somebody waits for needs half.
     #[inline]
     pub(super) fn prefetch(&self) {
-        prefetch(self, 2);
+        prefetch(self, 1);
     }
 
     /// Asks for the memory that [`note_waiter`](Slot::note_waiter) was told of.
@@ -169,9 +170,11 @@ impl Slot {
     /// some runtime.
     pub(super) fn register(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         let elsewhere = sched::with_processor(|processor, _| {
-            let driver = PollDriver::of(processor)?;
-            // As a rule it is, and then no handle to the driver has to be made and dropped.
-            (!self.is_registered_with(driver)).then(|| driver.clone())
+            // As a rule it is, and then the driver is not looked at.
+            match self.is_registered_with(processor.driver_number) {
+                true => None,
+                false => PollDriver::of(processor).cloned(),
+            }
         });
         match elsewhere.flatten() {
             Some(driver) => self.register_with(fd, driver),
@@ -180,8 +183,8 @@ impl Slot {
     }
 
     /// If so, nobody waits from elsewhere.
-    fn is_registered_with(&self, driver: &PollDriver) -> bool {
-        let here = self.registered_with() == driver.id();
+    fn is_registered_with(&self, driver: u32) -> bool {
+        let here = self.registered_with() == driver;
         if here && self.foreign.load(Ordering::Relaxed) != 0 {
             self.foreign.store(0, Ordering::Relaxed);
         }
@@ -190,7 +193,8 @@ impl Slot {
 
     /// Sees to it that edges are reported to that driver, or at least to another one.
     pub(super) fn register_with(&self, fd: BorrowedFd<'_>, driver: PollDriver) -> io::Result<()> {
-        if self.is_registered_with(&driver) || self.registered_with() != 0 && !self.wants_to_move()
+        if self.is_registered_with(driver.number())
+            || self.registered_with() != 0 && !self.wants_to_move()
         {
             return Ok(());
         }
@@ -211,7 +215,7 @@ impl Slot {
             }
             return Err(error);
         }
-        self.registered_with.store(driver.id(), Ordering::Release);
+        self.registered_with.store(driver.number(), Ordering::Release);
         self.foreign.store(0, Ordering::Relaxed);
         *registration = Some(driver);
         Ok(())
@@ -239,7 +243,7 @@ impl Slot {
     /// The driver of that number ends. Whether this slot was registered there.
     pub(super) fn forget(&self, driver: u32) -> bool {
         let mut registration = lock_registration(&self.registration);
-        let ours = registration.as_ref().is_some_and(|registered| registered.id() == driver);
+        let ours = registration.as_ref().is_some_and(|registered| registered.number() == driver);
         if ours {
             *registration = None;
             self.registered_with.store(0, Ordering::Release);

@@ -136,10 +136,42 @@ impl Source {
                     Err(_) => {}
                 }
             }
-            if !wait_in(&mut [None], &[self.after(seen)], side, reason, deadline)? {
+            if !self.wait(seen, side, reason, deadline)? {
                 return Err(io::Error::from_raw_os_error(libc::EAGAIN));
             }
         }
+    }
+
+    /// Waits for an edge that comes after what was seen; `false`: the deadline came first. This is
+    /// [`wait_in`] for the one that most wait for.
+    fn wait(
+        &self,
+        seen: Seen,
+        side: Side,
+        reason: WaitReason,
+        deadline: Option<Instant>,
+    ) -> io::Result<bool> {
+        if !sched::in_coroutine() {
+            return os_wait::wait(std::iter::once(self.as_fd()), side, deadline);
+        }
+        let slot = self.slot;
+        slot.register(self.as_fd())?;
+        slot.rearm(self.as_fd(), side)?;
+        let mut node = None;
+        let reason = reason.of_descriptor(self.as_fd().as_raw_fd());
+        let outcome = park::park(reason, deadline, Cancel::Deliver, |ticket| {
+            // SAFETY: the node outlives this wait, and leaves the queue below unless an edge has taken it
+            // off.
+            unsafe { join(slot, seen, side, ticket, &mut node) }
+        });
+        if outcome == Outcome::Woken {
+            return Ok(true);
+        }
+        if let Some(node) = &node {
+            // SAFETY: the node is alive, and if it is in a queue, it is in this one.
+            unsafe { slot.readiness.remove(side, NonNull::from(node)) };
+        }
+        was_woken(outcome)
     }
 
     /// The same for what may fail with `EAGAIN` although the descriptor is ready, so that no edge
@@ -244,6 +276,9 @@ pub(crate) fn wait_any(
     reason: WaitReason,
     deadline: Option<Instant>,
 ) -> io::Result<bool> {
+    if let [one] = awaited {
+        return one.source.wait(one.seen, side, reason, deadline);
+    }
     let mut nodes: Vec<_> = awaited.iter().map(|_| None).collect();
     wait_in(&mut nodes, awaited, side, reason, deadline)
 }
@@ -264,31 +299,45 @@ fn wait_in(
         one.source.slot.register(one.source.as_fd())?;
         one.source.slot.rearm(one.source.as_fd(), side)?;
     }
-    let reason = match awaited {
-        [one] => reason.of_descriptor(one.source.as_fd().as_raw_fd()),
-        _ => reason,
-    };
     let outcome = park::park(reason, deadline, Cancel::Deliver, |ticket| {
-        for (one, node) in awaited.iter().zip(nodes.iter_mut()) {
-            let slot = one.source.slot;
-            let Some(queue) = slot.readiness.lock_if_current(side, one.seen) else { return false };
-            let node = NonNull::from(node.insert(Node::new(ticket)));
-            slot.note_waiter(ticket, node.as_ptr());
-            // SAFETY: the node is the caller's, which outlives this wait, and leaves the queue below
-            // unless an edge has taken it off.
-            unsafe { queue.join(node) };
-        }
-        true
+        let mut places = awaited.iter().zip(nodes.iter_mut());
+        // SAFETY: the node is the caller's, which outlives this wait, and leaves the queue below
+        // unless an edge has taken it off.
+        places.all(|(one, node)| unsafe { join(one.source.slot, one.seen, side, ticket, node) })
     });
-    if outcome == Outcome::Woken && awaited.len() == 1 {
-        return Ok(true);
-    }
     for (one, node) in awaited.iter().zip(nodes.iter()) {
         if let Some(node) = node {
             // SAFETY: the node is alive, and if it is in a queue, it is in this one.
             unsafe { one.source.slot.readiness.remove(side, NonNull::from(node)) };
         }
     }
+    was_woken(outcome)
+}
+
+/// Publishes a wait in the queue of one slot, if there was no edge since.
+///
+/// # Safety
+///
+/// The node is in no queue, and stays alive and in place until an edge has taken it off this one or
+/// [`Readiness::remove`](crate::protocol::readiness::Readiness::remove) has.
+#[inline]
+unsafe fn join(
+    slot: &'static Slot,
+    seen: Seen,
+    side: Side,
+    ticket: Ticket,
+    node: &mut Option<Node<Ticket>>,
+) -> bool {
+    let Some(queue) = slot.readiness.lock_if_current(side, seen) else { return false };
+    let node = NonNull::from(node.insert(Node::new(ticket)));
+    slot.note_waiter(ticket, node.as_ptr());
+    // SAFETY: the caller's promise.
+    unsafe { queue.join(node) };
+    true
+}
+
+/// `false`: the deadline came first.
+fn was_woken(outcome: Outcome) -> io::Result<bool> {
     match outcome {
         Outcome::Cancelled => unwind_cancelled(),
         Outcome::TimedOut => Ok(false),

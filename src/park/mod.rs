@@ -384,7 +384,7 @@ pub(crate) struct ParkRequest {
 /// `publish` returns `false` if there is no need to wait after all. Whoever was handed the ticket
 /// before that may still claim it, which ends the wait as ever; otherwise the ticket is stale. It
 /// must not park, panic or run user code, and is dropped, called or not, before the wait returns.
-#[inline]
+#[inline(always)]
 pub(crate) fn park<P>(
     reason: WaitReason,
     deadline: Option<Instant>,
@@ -400,7 +400,7 @@ where
     }
 }
 
-#[inline]
+#[inline(always)]
 fn park_coroutine<P>(
     coroutine: NonNull<Header>,
     reason: WaitReason,

@@ -22,6 +22,10 @@
 //! once it counts as a sleeper; and a submitter that has found nobody asks again after it has
 //! ceased to count, when it sees whoever has begun to sleep meanwhile.
 //!
+//! For the same reason a machine need not count as a searcher to see that there is nothing: it looks
+//! first, by loads alone, and says that it searches if it has seen something. Machines that work by
+//! their own events, and sleep in between, so do not write the word that all share but for their sleep.
+//!
 //! Both counts live in one word: `searching` in the upper half, `sleepers` in the lower.
 
 use crate::primitive::sync::atomic::{AtomicUsize, Ordering, fence};
@@ -102,9 +106,14 @@ impl Idle {
         before / SEARCHER == 1
     }
 
-    /// A machine is about to sleep. Look at every queue again after this.
-    pub(crate) fn begin_sleep(&self) {
-        self.0.fetch_add(SLEEPER, Ordering::AcqRel);
+    /// A machine is about to sleep, and ceases to search if it did. Look at every queue again after
+    /// this, and at all else that others may have done before they have seen the sleep announced
+    /// ([`Sleep::prepare`](crate::protocol::sleep::Sleep::prepare)): the fence is for both.
+    pub(crate) fn begin_sleep(&self, searching: bool) {
+        // The sum wraps around to the difference.
+        let change = if searching { SLEEPER.wrapping_sub(SEARCHER) } else { SLEEPER };
+        let before = self.0.fetch_add(change, Ordering::AcqRel);
+        debug_assert!(!searching || before >= SEARCHER);
         fence(Ordering::SeqCst);
     }
 
@@ -187,11 +196,7 @@ mod models {
             let (sleep, signal) = &self.machines[machine];
             while !self.take() {
                 sleep.prepare();
-                self.idle.begin_sleep();
-                if searching {
-                    self.idle.stop_searching();
-                    searching = false;
-                }
+                self.idle.begin_sleep(std::mem::take(&mut searching));
                 if !self.is_left() {
                     signal.wait();
                 }
@@ -210,23 +215,21 @@ mod models {
     }
 
     impl Shared {
-        /// One machine, which looks at the queue as the scheduler's do: when it searches, which it
-        /// may not if others do, and before it sleeps if it has searched or nobody does.
+        /// One machine, which looks at the queue as the scheduler's do: when it searches, if it
+        /// has seen something there and not enough others search, and before it sleeps if it has
+        /// searched or nobody does.
         fn run(&self, machine: usize) {
             let (sleep, signal) = &self.machines[machine];
             let mut searching = false;
             loop {
-                searching = searching || self.idle.try_search(2);
+                searching = searching || self.is_left() && self.idle.try_search(2);
                 if searching && self.take() {
                     self.idle.stop_searching();
                     return;
                 }
                 sleep.prepare();
-                self.idle.begin_sleep();
-                let searched = std::mem::replace(&mut searching, false);
-                if searched {
-                    self.idle.stop_searching();
-                }
+                let searched = std::mem::take(&mut searching);
+                self.idle.begin_sleep(searched);
                 let looks = searched || self.idle.searching() == 0;
                 if !looks || !self.is_left() {
                     signal.wait();
@@ -325,7 +328,7 @@ mod models {
                 loom::thread::spawn(move || {
                     let sleep = &shared.machines[0].0;
                     sleep.prepare();
-                    shared.idle.begin_sleep();
+                    shared.idle.begin_sleep(false);
                     // An event of its own.
                     shared.idle.end_sleep();
                     if sleep.end() == Wakeup::Searcher && shared.idle.stop_searching() {

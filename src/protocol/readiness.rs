@@ -32,6 +32,7 @@
 //! |---|---|
 //! | `LOCKED` | one thread has the queues, and nobody else changes the word |
 //! | `READ`, `WRITE` | somebody is in that side's queue, or has left a waker |
+//! | `POLLED` | a waker has been left, on either side: few descriptors ever have one, and an edge need not look |
 //! | `ENDED` | a short read proves nothing any more |
 //! | the rest | the epoch |
 //!
@@ -58,7 +59,8 @@ const LOCKED: u64 = 1;
 const READ: u64 = 1 << 1;
 const WRITE: u64 = 1 << 2;
 const ENDED: u64 = 1 << 3;
-const ONE_EPOCH: u64 = 1 << 4;
+const POLLED: u64 = 1 << 4;
+const ONE_EPOCH: u64 = 1 << 5;
 /// In what was seen, where a word has [`LOCKED`]: the epoch is known to be drained.
 const DRAINED: u64 = LOCKED;
 
@@ -183,7 +185,7 @@ impl<W: Copy, P> Readiness<W, P> {
     /// To be called before the system call.
     #[inline]
     pub(crate) fn seen(&self, side: Side) -> Seen {
-        let word = self.word.load(Ordering::Acquire) & !(LOCKED | READ | WRITE);
+        let word = self.word.load(Ordering::Acquire) & !(LOCKED | READ | WRITE | POLLED);
         let drained =
             side == Side::Read && self.drained.load(Ordering::Relaxed) == epoch(word) | DRAINED;
         Seen(if drained { word | DRAINED } else { word })
@@ -243,7 +245,7 @@ impl<W: Copy, P> Readiness<W, P> {
         while let Some(waiter) = locked.list(side).pop_front() {
             claim(waiter);
         }
-        let polled = locked.polled(side).take();
+        let polled = locked.take_polled(side);
         locked.note(side);
         Edge { claimed: (), polled }
     }
@@ -263,11 +265,11 @@ impl<W: Copy, P> Readiness<W, P> {
     /// says nothing about this one.
     pub(crate) fn renew(&self) {
         let mut locked = self.lock();
-        locked.word = epoch(locked.word).wrapping_add(ONE_EPOCH);
         let stale = [Side::Read, Side::Write].map(|side| {
             while locked.list(side).pop_front().is_some() {}
-            locked.polled(side).take()
+            locked.take_polled(side)
         });
+        locked.word = epoch(locked.word).wrapping_add(ONE_EPOCH);
         drop(locked);
         drop(stale);
     }
@@ -388,21 +390,29 @@ impl<W: Copy, P> Locked<'_, W, P> {
     }
 
     #[inline]
-    fn polled(&mut self, side: Side) -> &mut Option<P> {
-        &mut self.waiters().polled[side as usize]
+    fn take_polled(&mut self, side: Side) -> Option<P> {
+        if self.word & POLLED == 0 {
+            return None;
+        }
+        let taken = self.waiters().polled[side as usize].take();
+        if self.waiters().polled.iter().all(Option::is_none) {
+            self.word &= !POLLED;
+        }
+        taken
     }
 
     /// Says whether somebody waits on that side.
     #[inline]
     fn note(&mut self, side: Side) {
-        let somebody = !self.list(side).is_empty() || self.polled(side).is_some();
+        let polled = self.word & POLLED != 0 && self.waiters().polled[side as usize].is_some();
+        let somebody = polled || !self.list(side).is_empty();
         self.word = self.word & !side.bit() | if somebody { side.bit() } else { 0 };
     }
 
     #[inline]
     fn edge<C>(&mut self, side: Side, claim: &impl Fn(W) -> Option<C>) -> Edge<Option<C>, P> {
         let claimed = self.claim_first(side, claim);
-        let polled = self.polled(side).take();
+        let polled = self.take_polled(side);
         self.note(side);
         Edge { claimed, polled }
     }
@@ -450,8 +460,8 @@ impl<W: Copy, P> Queue<'_, W, P> {
     /// Leaves what the next edge is to wake, and unlocks. What was there before is to be woken, if
     /// it is another one's, since it is going to miss that edge.
     pub(crate) fn leave_waker(mut self, waker: P) -> Option<P> {
-        self.locked.word |= self.side.bit();
-        self.locked.polled(self.side).replace(waker)
+        self.locked.word |= self.side.bit() | POLLED;
+        self.locked.waiters().polled[self.side as usize].replace(waker)
     }
 }
 

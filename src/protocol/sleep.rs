@@ -65,10 +65,10 @@ impl Sleep {
     }
 
     /// Announces the sleep. The machine must look at all its sources of work once more before it
-    /// blocks.
+    /// blocks, and before that comes the fence, which is that of
+    /// [`Idle::begin_sleep`](crate::protocol::idle::Idle::begin_sleep).
     pub(crate) fn prepare(&self) {
         self.0.store(ASLEEP, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
     }
 
     /// Ends the sleep.
@@ -141,6 +141,8 @@ mod models {
                 .collect();
             let (inbox, sleep, signal) = &*shared;
             sleep.prepare();
+            // As `Idle::begin_sleep` does.
+            fence(Ordering::SeqCst);
             let mut seen = 0;
             if inbox.is_empty() {
                 // Blocks in the poller until a signal comes.
@@ -178,6 +180,8 @@ mod models {
             let mut called = false;
             for has_event in [true, false] {
                 sleep.prepare();
+                // As `Idle::begin_sleep` does.
+                fence(Ordering::SeqCst);
                 if inbox.is_empty() && !has_event {
                     signal.wait();
                 }

@@ -40,6 +40,8 @@ pub(crate) struct Processor {
     /// Started by sysmon while another was stuck.
     pub(crate) surplus: bool,
     pub(crate) driver: Box<dyn Driver>,
+    /// That of the driver.
+    pub(crate) driver_number: u32,
     /// Resident coroutines that were woken elsewhere.
     pub(crate) inbox: CachePadded<Inbox<Coroutine>>,
     /// Coroutines that were sent here to start. Others take them if the machine is stuck.
@@ -132,6 +134,7 @@ impl Processor {
         let processor = Processor {
             number,
             surplus,
+            driver_number: driver.number(),
             driver,
             inbox: CachePadded::new(Inbox::new()),
             starts: Injector::new(),

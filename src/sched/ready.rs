@@ -60,6 +60,14 @@ impl<T: Linked> ReadyQueue<T> {
         NonNull::new(self.first.get())
     }
 
+    /// The one behind the first, or null. There is a first one.
+    #[inline]
+    pub(super) fn second(&self) -> *const T::Node {
+        // SAFETY: the first one is in the queue, so it has not been taken back.
+        let first = self.first().map(|first| unsafe { T::link(first) });
+        first.map_or(ptr::null(), |link| link.load(Ordering::Relaxed))
+    }
+
     #[inline]
     pub(super) fn pop(&self) -> Option<T> {
         let node = NonNull::new(self.first.get())?;

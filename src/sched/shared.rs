@@ -103,6 +103,9 @@ pub(crate) trait Driver: Send + Sync {
     /// The processor ends: what is registered here must move elsewhere.
     fn close(&self);
 
+    /// A number that no other one in the process has, and never 0.
+    fn number(&self) -> u32;
+
     fn as_any(&self) -> &dyn std::any::Any;
 }
 

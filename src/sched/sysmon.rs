@@ -12,6 +12,7 @@
 //! stuck machine waits for it; the stall watch says so.
 
 use crate::coroutine::contained;
+use crate::primitive::{heavy_fence, light_fence};
 use crate::sched::processor::{Activity, Processor};
 use crate::sched::shared::{Shared, Stall, clock};
 use crate::stack::{self, Trim};
@@ -104,7 +105,7 @@ impl Sysmon {
 
     /// A machine is awake again.
     pub(crate) fn notice_work(&self) {
-        fence(Ordering::SeqCst);
+        light_fence();
         if self.asleep.load(Ordering::Relaxed) && self.asleep.swap(false, Ordering::Relaxed) {
             self.notify();
         }
@@ -144,7 +145,8 @@ impl Sysmon {
     /// there is something to watch.
     fn sleep(&self, limit: Option<Instant>, busy: impl Fn() -> bool) -> bool {
         self.asleep.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        // Against a machine that wakes up: it does so often, and this is rare.
+        heavy_fence();
         if busy() {
             self.asleep.store(false, Ordering::Relaxed);
             return false;

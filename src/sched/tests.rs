@@ -94,6 +94,10 @@ impl Driver for Fake {
 
     fn close(&self) {}
 
+    fn number(&self) -> u32 {
+        u32::MAX
+    }
+
     fn as_any(&self) -> &dyn std::any::Any {
         self
     }

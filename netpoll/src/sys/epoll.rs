@@ -97,8 +97,7 @@ impl Backend for Selector {
         timeout: Option<Duration>,
     ) -> io::Result<()> {
         let ready = self.wait(buffer, timeout)?;
-        for place in 0..ready {
-            let libc::epoll_event { events: flags, u64: key } = buffer.0[place];
+        for &libc::epoll_event { events: flags, u64: key } in &buffer.0[..ready] {
             let key = Key::from(key);
             if key != Key::RESERVED {
                 events.push(Event::new(key, readiness(flags)));
@@ -208,7 +207,15 @@ fn registration(key: Key, interest: Interest, trigger: Trigger) -> libc::epoll_e
     libc::epoll_event { events: flags as u32, u64: key.into() }
 }
 
+/// What the kernel's flags say.
+#[inline]
 fn readiness(flags: u32) -> Readiness {
+    // A stream that can be read can be written to as well, mostly.
+    const MOSTLY: u32 = (libc::EPOLLIN | libc::EPOLLOUT) as u32;
+
+    if flags == MOSTLY {
+        return Readiness::READABLE | Readiness::WRITABLE;
+    }
     let has = |flag: libc::c_int| flags & flag as u32 != 0;
     Readiness::READABLE.when(has(libc::EPOLLIN))
         | Readiness::WRITABLE.when(has(libc::EPOLLOUT))

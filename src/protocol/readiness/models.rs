@@ -112,6 +112,25 @@ fn an_edge_wakes_a_future() {
     });
 }
 
+/// Futures that poll both sides: an edge of one of them leaves the other's waker where it is.
+#[test]
+fn each_side_has_a_waker_of_its_own() {
+    loom::model(|| {
+        let readiness = Readiness::<usize, Side>::new();
+        for side in [Side::Read, Side::Write] {
+            let queue = readiness.lock_if_current(side, readiness.seen(side)).unwrap();
+            assert!(queue.leave_waker(side).is_none());
+        }
+        let nobody = |_waiter| None::<()>;
+        let edges = readiness.edge(true, false, nobody).unwrap();
+        assert_eq!((edges.read.polled, edges.write.polled), (Some(Side::Read), None));
+        let edges = readiness.edge(true, true, nobody).unwrap();
+        assert_eq!((edges.read.polled, edges.write.polled), (None, Some(Side::Write)));
+        assert!(!readiness.has_waiters());
+        assert!(readiness.edge(true, true, nobody).is_none());
+    });
+}
+
 /// A future that is woken and gives up leaves the edge to one who waits.
 #[test]
 fn a_future_does_not_swallow_the_edge() {

@@ -37,6 +37,8 @@ const SEVERAL: usize = 4;
 /// from the switch to whoever reads from a socket.
 const STACK_LINES: usize = 9;
 const BELOW: usize = 64;
+/// Of a header, what the machine touches until it has switched.
+const HEADER_LINES: usize = 3;
 
 impl Machine {
     /// The next coroutine to run; sleeps until there is one. `None`: the machine is to end.
@@ -138,7 +140,8 @@ impl Machine {
     }
 
     /// The first of the residents that are ready. Where several are, the stack of the one behind it is
-    /// asked for: it may not have run for long.
+    /// asked for, and the header of the one behind that, which says where its stack is: they may not have
+    /// run for long.
     #[inline(always)]
     fn next_resident(&self) -> Option<Coroutine> {
         let coroutine = self.ready.pop();
@@ -149,6 +152,7 @@ impl Machine {
             let resident = unsafe { next.as_ref().resident() };
             prefetch(resident.place_of_started(), 1);
             prefetch(resident.parked_at().wrapping_byte_sub(BELOW), STACK_LINES);
+            prefetch(self.ready.second(), HEADER_LINES);
         }
         coroutine
     }
@@ -259,7 +263,16 @@ impl Machine {
         if !self.searching.get() {
             // By its own copy of the list: the list itself is a line that all machines would write.
             let machines = self.with_peers(<[_]>::len);
-            if machines == 1 || !self.shared.idle.try_search(machines) {
+            if machines == 1 {
+                return None;
+            }
+            // Mostly there is nothing, and to see that takes neither the line that all share nor the time
+            // of a search. What comes after this look is for the second one, before the sleep.
+            if !self.with_peers(|peers| peers.iter().any(|peer| self.could_find(peer))) {
+                self.note_futile();
+                return None;
+            }
+            if !self.shared.idle.try_search(machines) {
                 return None;
             }
             self.searching.set(true);
@@ -318,7 +331,7 @@ impl Machine {
     /// it were taken away each time, two machines would send a spawn there and its end back. So it
     /// is given [`LATEST_AFTER`] (Go sleeps for 3 us).
     fn take_latest_of(&self, victim: &Arc<Processor>) -> Option<Coroutine> {
-        if Arc::ptr_eq(victim, &self.processor) {
+        if Arc::ptr_eq(victim, &self.processor) || !victim.has_next_start() {
             return None;
         }
         let schedules = victim.watch.schedules.load(Ordering::Relaxed);

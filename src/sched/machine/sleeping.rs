@@ -56,16 +56,11 @@ impl Machine {
     pub(super) fn sleep(&self) {
         let processor = &*self.processor;
         processor.sleep.prepare();
-        self.shared.idle.begin_sleep();
-        let searched = self.searching.get();
-        self.stop_searching();
+        let searched = self.searching.take();
+        self.shared.idle.begin_sleep(searched);
         if !self.has_work(searched) {
             if searched {
-                let futile = self.shared.futile.load(Ordering::Relaxed);
-                // Only if it changes: all machines would write the line, each time that they sleep.
-                if futile < MAX_FUTILE {
-                    self.shared.futile.store(futile + 1, Ordering::Relaxed);
-                }
+                self.note_futile();
             }
             let next = self.timers.borrow().next().unwrap_or(u64::MAX);
             let next = next.min(self.shared.migrants.next_timer());
@@ -83,7 +78,8 @@ impl Machine {
             self.timer_pace.note_wake(now);
             processor.watch.set_clock(clock(now));
             processor.set_activity(Activity::Running);
-            if processor.watch.settle.swap(false, Ordering::Relaxed) {
+            if processor.watch.settle.load(Ordering::Relaxed) {
+                processor.watch.settle.store(false, Ordering::Relaxed);
                 self.settle();
             }
         }
@@ -92,6 +88,15 @@ impl Machine {
             self.searching.set(true);
         }
         self.shared.sysmon.notice_work();
+    }
+
+    /// A search has found nothing.
+    pub(super) fn note_futile(&self) {
+        let futile = self.shared.futile.load(Ordering::Relaxed);
+        // Only if it changes: all machines would write the line, each time that they sleep.
+        if futile < MAX_FUTILE {
+            self.shared.futile.store(futile + 1, Ordering::Relaxed);
+        }
     }
 
     /// Gives back what was kept at hand, since nothing is going on.
@@ -123,9 +128,15 @@ impl Machine {
 
     pub(super) fn could_steal(&self, victim: &Arc<Processor>) -> bool {
         !Arc::ptr_eq(victim, &self.processor)
-            && (!victim.stealer.is_empty()
-                || !victim.backlog.is_empty()
-                || victim.is_stuck() && !victim.starts.is_empty())
+            && (!victim.backlog.is_empty()
+                // Whether it is stuck is asked last: its machine writes to that line all the time.
+                || !victim.starts.is_empty() && victim.is_stuck()
+                || !victim.stealer.is_empty())
+    }
+
+    /// Whether a search would find something there.
+    pub(super) fn could_find(&self, victim: &Arc<Processor>) -> bool {
+        victim.has_next_start() && !Arc::ptr_eq(victim, &self.processor) || self.could_steal(victim)
     }
 
     pub(super) fn poll(&self, timeout: Option<Duration>) {
