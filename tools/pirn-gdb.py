@@ -114,10 +114,12 @@ class Root:
 
 
 def roots():
-    found = []
+    found, known = [], set()
     for line in gdb.execute("info files", to_string=True).splitlines():
         section = re.match(r"\s*0x([0-9a-f]+) - 0x([0-9a-f]+) is \.pirn\.gdb", line)
-        if section:
+        # A remote target has the program's sections, and its file has them again.
+        if section and section.groups() not in known:
+            known.add(section.groups())
             start, end = (int(part, 16) for part in section.groups())
             memory = read(start, end - start)
             at = memory.find(MAGIC)
