@@ -538,12 +538,13 @@ impl Resident {
     /// # Safety
     ///
     /// It has started and run to its end, and nothing of what is on its stack is used any more.
+    #[inline]
     pub(crate) unsafe fn end(&self) -> Stack {
         let place = self.started.replace(ptr::null()).cast_mut();
-        // SAFETY: the caller's promise; it is taken once, part by part.
+        // SAFETY: the caller's promise; what is there is not used after this.
         unsafe {
             (*place).locals.take();
-            (&raw const (*place).switch).read().into_inner().into_stack()
+            Switch::take_stack(NonNull::new_unchecked(place), (*place).switch.get())
         }
     }
 }

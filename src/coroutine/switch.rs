@@ -119,6 +119,26 @@ impl Switch {
     pub(crate) fn into_stack(self) -> Stack {
         ManuallyDrop::into_inner(self.0.into_stack().stack())
     }
+
+    /// The same for a switch that stands at its `place` at the top of that stack.
+    ///
+    /// Nothing of it is moved, since it has just been written to word by word: to read it as a whole would
+    /// wait until that is over. What has returned owns nothing but the stack.
+    ///
+    /// # Safety
+    ///
+    /// The place came with the switch, which is at `switch` and is not used after this.
+    #[inline]
+    pub(crate) unsafe fn take_stack(place: NonNull<Started>, switch: *const Switch) -> Stack {
+        // SAFETY: the caller's promise.
+        assert!(unsafe { (*switch).0.done() }, "a stack was taken back from a suspended function");
+        if cfg!(feature = "sanitizer") {
+            // Which tells the sanitizer, too.
+            // SAFETY: the caller's promise: it is moved out of its place.
+            return unsafe { switch.read() }.into_stack();
+        }
+        ManuallyDrop::into_inner(SwitchStack(place).stack())
+    }
 }
 
 impl Suspender {
