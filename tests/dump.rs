@@ -75,6 +75,21 @@ fn a_wait_with_a_deadline_says_when_it_ends() {
     assert!(left > Duration::from_secs(900) && left <= Duration::from_secs(1000), "{left:?}");
 }
 
+/// Whoever asks is in the dump, waiting for it, but nobody has forgotten it.
+#[test]
+fn who_asks_is_not_among_those_parked_for_long() {
+    let runtime = runtime(1);
+    let (sender, receiver) = bounded::<()>(0);
+    spawn(&runtime, "forgotten", move || assert!(receiver.recv().is_err()));
+    dump_until(&runtime, |dump| waits(dump, "forgotten"));
+    let dump = runtime.run(|| runtime.dump());
+    assert_eq!(dump.coroutines().count(), 2, "{dump}");
+    let parked = dump.parked_for(Duration::ZERO);
+    assert_eq!(parked.len(), 1, "{dump}");
+    assert_eq!(parked[0].name.as_deref(), Some("forgotten"));
+    drop(sender);
+}
+
 /// The time that a dump shows is the time that has gone by, though everything sleeps meanwhile, and
 /// it begins anew with each wait.
 #[test]

@@ -20,6 +20,7 @@ pub(crate) use signal::dump_on_sigquit;
 pub use stacks::StackTrace;
 pub(crate) use stacks::Walked;
 
+use crate::park::WaitReason;
 use std::fmt;
 use std::panic::Location;
 use std::thread::ThreadId;
@@ -200,11 +201,14 @@ impl Dump {
     }
 
     /// Those that have been parked for at least that long, the longest first: whoever has been
-    /// forgotten is among them.
+    /// forgotten is among them. Who waits for a dump, as of this one, is left out.
     #[must_use]
     pub fn parked_for(&self, least: Duration) -> Vec<&CoroutineDump> {
+        let dump = WaitReason::Dump.to_string();
         let long = |one: &&CoroutineDump| {
-            one.state == CoroutineState::Parked && one.since.is_some_and(|since| since >= least)
+            one.state == CoroutineState::Parked
+                && one.since.is_some_and(|since| since >= least)
+                && one.waits_for.as_ref() != Some(&dump)
         };
         let mut parked: Vec<_> = self.coroutines().filter(long).collect();
         parked.sort_by_key(|one| (std::cmp::Reverse(one.since), one.id));
