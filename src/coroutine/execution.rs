@@ -225,8 +225,9 @@ pub(crate) unsafe fn entry(header: NonNull<Header>, suspender: Suspender) {
         resident.suspender.set(Some(suspender));
         resident.spans.begin();
         Header::run_body(header);
-        // A destructor may have entered more after the end of the others.
-        if resident.spans.are_used() {
+        // A destructor may have entered more after the end of the others; and who is told of that, or of
+        // their end, may have made values, whose destructors may enter more.
+        while resident.spans.are_used() || resident.started().has_locals() {
             resident.spans.end();
             end_late_locals(resident);
         }

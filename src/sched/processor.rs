@@ -61,7 +61,8 @@ pub(crate) struct Processor {
     next_start: CachePadded<AtomicPtr<Header>>,
 }
 
-/// Written by the machine at every schedule, read by sysmon. No field needs more than `Relaxed`.
+/// Written by the machine at every schedule, read by sysmon. But for what runs, no field needs more than
+/// `Relaxed`.
 pub(crate) struct Watch {
     /// Schedules so far.
     pub(crate) schedules: AtomicU64,

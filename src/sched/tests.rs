@@ -1,8 +1,11 @@
 //! The scheduler over a driver without an outside world: what it asks of it, and when.
 
 use crate::blocking::BlockingPool;
+use crate::park::{self, Cancel, Outcome, WaitReason};
 use crate::sched::machine::hold_beginners;
-use crate::sched::{Config, Driver, Residence, Shared, Survey, Visit, block_in_place};
+use crate::sched::{
+    Config, Driver, Processor, Residence, Shared, Survey, Visit, block_in_place, with_processor,
+};
 use crate::stack::{Class, StackOptions, Stacks};
 use crate::thread::{Builder, Thread, current, park, sleep, spawn, yield_now};
 use crate::util::rng::Rng;
@@ -10,7 +13,7 @@ use std::io::Read;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, mpsc};
 use std::time::Duration;
 
 /// What a poll does.
@@ -159,6 +162,12 @@ impl Scheduler {
         }
     }
 
+    /// How often the machine has run a coroutine.
+    fn schedules(&self) -> u64 {
+        let of = |one: &Arc<Processor>| one.watch.schedules.load(Ordering::Relaxed);
+        self.shared.processors().iter().map(of).sum()
+    }
+
     /// Waits until the machine has gone to sleep for the `nth` time; how that was.
     fn sleep(&self, nth: usize) -> (Option<Duration>, usize) {
         self.world.wait_until(|state| state.sleeps.len() > nth).sleeps[nth]
@@ -191,6 +200,75 @@ fn a_timer_bounds_the_wait() {
     scheduler.spawn(move || sleep(hour));
     let timeout = scheduler.sleep(sleeps).0.expect("there is a timer");
     assert!(timeout <= hour && timeout > hour / 2, "{timeout:?}");
+}
+
+/// A wait that ends before it begins is no end of the run: whoever watches still sees what runs.
+#[test]
+fn what_goes_on_without_a_wait_is_seen_to_run() {
+    let scheduler = Scheduler::new();
+    let (told, seen) = mpsc::channel();
+    scheduler.spawn(move || {
+        let is_seen = || with_processor(|processor, _| !processor.runs_nothing());
+        let before = is_seen();
+        let outcome = park::park(WaitReason::Park, None, Cancel::Defer, |_ticket| false);
+        told.send((before, outcome, is_seen())).unwrap();
+    });
+    assert_eq!(seen.recv().unwrap(), (Some(true), Outcome::Woken, Some(true)));
+}
+
+/// Coroutines that each spawn two, of which one runs next: the other queues behind what is ready, by turns.
+#[test]
+fn residents_have_their_turn_among_starts_that_spawn() {
+    fn step(left: u32, done: Arc<AtomicBool>) {
+        if left > 0 && !done.load(Ordering::Relaxed) {
+            drop(spawn(move || step(left - 1, done)));
+            drop(spawn(|| ()));
+        }
+    }
+
+    for offset in 0..2 {
+        let scheduler = Scheduler::new();
+        let (told, seen) = mpsc::channel();
+        scheduler.spawn(move || {
+            (0..offset).for_each(|_| yield_now());
+            let done = Arc::new(AtomicBool::new(false));
+            let theirs = done.clone();
+            let steps = spawn(move || step(10_000, theirs));
+            (0..10).for_each(|_| yield_now());
+            done.store(true, Ordering::Relaxed);
+            told.send(steps.is_finished()).unwrap();
+        });
+        assert!(seen.recv().unwrap(), "{offset}");
+        assert!(scheduler.schedules() < 1_000, "{offset}: {}", scheduler.schedules());
+    }
+}
+
+/// A resident that wakes another one each time that it runs: what has not started has its turn.
+#[test]
+fn starts_have_their_turn_among_residents_that_wake() {
+    for offset in 0..2 {
+        let scheduler = Scheduler::new();
+        let (told, seen) = mpsc::channel();
+        scheduler.spawn(move || {
+            let woken = spawn(|| (0..1_000).for_each(|_| park()));
+            (0..offset + 1).for_each(|_| yield_now());
+            let started = Arc::new(AtomicBool::new(false));
+            let theirs = started.clone();
+            drop(spawn(move || theirs.store(true, Ordering::Relaxed)));
+            // Runs next, so that the other queues.
+            drop(spawn(|| ()));
+            let mut rounds = 0;
+            while !started.load(Ordering::Relaxed) && rounds < 900 {
+                woken.thread().unpark();
+                yield_now();
+                rounds += 1;
+            }
+            told.send(rounds).unwrap();
+            woken.cancel();
+        });
+        let rounds = seen.recv().unwrap();
+        assert!(rounds < 100, "{offset}: {rounds}");
+    }
 }
 
 #[test]

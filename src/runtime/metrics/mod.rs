@@ -312,7 +312,11 @@ impl WorkerMetrics {
         let counted = WorkerCounters::of(processor, || shared.now());
         let counters = &processor.counters;
         let watch = &processor.watch;
-        let running = watch.running.observe(|header| header.id);
+        // To look closer takes a system call.
+        let running = match processor.runs_nothing() {
+            true => None,
+            false => watch.running.observe(|header| header.id),
+        };
         WorkerMetrics {
             number: processor.number,
             surplus: processor.surplus,

@@ -119,12 +119,16 @@ impl Machine {
             if self.runq.is_drained() {
                 return self.next_resident();
             }
-            // Residents and starts take turns, so that neither can starve the other.
-            if schedules.is_multiple_of(2)
+            // Residents and starts take turns, so that neither can starve the other. Those that run
+            // in between, for having just been woken or spawned, are nobody's turn: each of the
+            // others might have one of them, always.
+            if self.residents_turn.get()
                 && let Some(coroutine) = self.next_resident()
             {
+                self.residents_turn.set(false);
                 return Some(coroutine);
             }
+            self.residents_turn.set(true);
             match self.runq.pop() {
                 Some(coroutine) => match self.place(coroutine, Whence::Here) {
                     Some(coroutine) => return Some(coroutine),

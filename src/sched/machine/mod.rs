@@ -75,6 +75,8 @@ pub(crate) struct Machine {
     /// Residents that wait for other coroutines to end.
     joining: Cell<usize>,
     streak: Cell<u32>,
+    /// Of residents and starts, whose turn it is.
+    residents_turn: Cell<bool>,
     budget: Cell<u32>,
     /// Attempts in a row that failed and did not wait.
     tries: Cell<u32>,
@@ -112,6 +114,7 @@ pub(super) fn run(shared: Arc<Shared>, processor: Arc<Processor>, runq: RunQueue
         resident_count: Cell::new(0),
         joining: Cell::new(0),
         streak: Cell::new(0),
+        residents_turn: Cell::new(true),
         budget: Cell::new(BUDGET),
         tries: Cell::new(0),
         patience: Cell::new(0),
@@ -210,6 +213,8 @@ impl Machine {
                         return;
                     }
                     self.record(|pen| pen.go_on(shared_part));
+                    // SAFETY: as in `note_running`, which is for the first time.
+                    unsafe { self.processor.watch.running.show(shared_part) };
                 }
                 Resumed::Finished => {
                     self.record(|pen| pen.end(shared_part));

@@ -58,6 +58,10 @@ impl Machine {
         processor.sleep.prepare();
         let searched = self.searching.take();
         self.shared.idle.begin_sleep(searched);
+        if searched && self.is_leaving() {
+            // What it was to look for is for another to find.
+            self.shared.wake_searcher();
+        }
         if !self.has_work(searched) {
             if searched {
                 self.note_futile();
