@@ -53,7 +53,7 @@ apart="$apart a_message_that_panics_when_it_is_dropped_ends_nothing_else"
 apart="$apart signals_that_come_while_the_process_exits_do_no_harm"
 apart="$apart exit::an_exit_in_a_coroutine_leaves_a_trace exit::a_forked_child_leaves_it_to_its_parent"
 # - The quarantine of freed memory, where the footprint counts.
-apart="$apart timeouts_that_do_not_fire_cost_no_memory"
+apart="$apart timeouts_that_do_not_fire_cost_no_memory many_that_come_and_go_leave_nothing"
 
 skips=
 for name in $never; do
