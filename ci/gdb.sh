@@ -39,12 +39,13 @@ expect_call() {
 
 check() {
     expect "$1" '^runtime "waiting": 4 coroutines, 1 workers$'
-    expect "$1" '^runtime "busy": 3 coroutines, 1 workers$'
+    expect "$1" '^runtime "busy": 4 coroutines, 1 workers$'
     expect "$1" '^  coroutine [0-9]+ \[channel receive at 0x[0-9a-f]+, worker 0\] spawned at examples/parked.rs:'
     expect "$1" '^  coroutine [0-9]+ "locker" \[mutex at 0x[0-9a-f]+, worker 0\]'
     expect "$1" '^  coroutine [0-9]+ \[read of descriptor [0-9]+, worker 0\]'
     expect "$1" '^  coroutine [0-9]+ \[sleep, worker 0\]'
     expect "$1" '^  coroutine [0-9]+ \[running, worker 0, thread [0-9]+\]'
+    expect "$1" '^  coroutine [0-9]+ \[join, worker 0, thread [0-9]+\]'
     [ "$(grep -Ec '^  coroutine [0-9]+ \[unstarted, worker 0\]' "$1")" -eq 2 ] ||
         fail "$1" 'two have not started'
     expect_call "$1" 'channel receive' 'wait_for_a_message'
@@ -52,6 +53,7 @@ check() {
     expect_call "$1" 'read of descriptor' 'wait_for_bytes'
     expect_call "$1" 'sleep,' 'sleep_for_long'
     expect_call "$1" 'running' 'spin_until'
+    expect_call "$1" 'join,' 'join_what_spins'
     # gdb's own commands, while a coroutine is shown; and its thread's stack before and after that.
     awk '/^== switched/ { on = 1 } /^== back/ { on = 0 }
         on && /wait_for_a_lock/ { inside = 1 } !on && /^#.*wait_for_a_lock/ { outside = 1 }

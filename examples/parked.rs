@@ -48,6 +48,12 @@ fn spin_until(over: &AtomicBool, begins: &mpsc::Sender<()>) {
     println!("over");
 }
 
+/// Runs what it joins.
+#[inline(never)]
+fn join_what_spins(spins: impl FnOnce() + Send + 'static) {
+    println!("{:?}", thread::spawn(spins).join());
+}
+
 fn main() -> io::Result<()> {
     let waiting = Builder::new().name("waiting").workers(1).build()?;
     let (sender, messages) = bounded(0);
@@ -73,7 +79,7 @@ fn main() -> io::Result<()> {
         for number in 0..2 {
             thread::spawn_local(move || println!("{number}"));
         }
-        spin_until(&spins, &begins);
+        join_what_spins(move || spin_until(&spins, &begins));
     });
     has_begun.recv().expect("it is told");
 

@@ -47,6 +47,7 @@ fn the_smallest_stack_is_enough_for_every_operation() {
             let many: Vec<_> = (0..2000).map(|n| pirn::spawn(move || n)).collect();
             let sum: usize = many.into_iter().map(|each| each.join().unwrap()).sum();
             assert_eq!(sum, 1999 * 1000);
+            pirn::spawn(|| pirn::spawn(thread::yield_now).join()).join().unwrap().unwrap();
             let local: Vec<_> = (0..2000).map(|n| thread::spawn_local(move || n)).collect();
             let sum: usize = local.into_iter().map(|each| each.join().unwrap()).sum();
             assert_eq!(sum, 1999 * 1000);

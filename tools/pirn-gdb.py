@@ -23,16 +23,16 @@ import gdb
 import gdb.unwinder
 
 MAGIC = b"pirn-gdb"
-VERSION = 2
+VERSION = 3
 # The file of the sample of a place.
 OWN_PLACE = "sched/machine/debugger.rs"
 # More in one list than a process has room for: a list that goes on was read while it was changed.
 ENDLESS = 100_000_000
 
-ROOT = struct.Struct("<8sIIQ14IIIQQIIIIQQQIIIIII")
+ROOT = struct.Struct("<8sIIQ16IIIQQIIIIQQQIIIIII")
 ENTRY = struct.Struct("<15Q")
 SHAPE = (
-    "size park home link lineage id spawned_at name switch switch_size suspender request class_ next"
+    "size park home link lineage id spawned_at name switch switch_size suspender request class_ previous next reserved"
 ).split()
 
 
@@ -153,10 +153,23 @@ class Machine:
         ) = ENTRY.unpack(read(address, ENTRY.size))
         self.name = text(name, length)
         self.current, self.first = word(current), word(residents)
+        self.callers = self.those_who_call()
         self.ready, self.next_start = word(ready), word(next_start)
         self.balance = word(spawned) - word(finished)
         # What the machines of a runtime have in common.
         self.others = word(spawned_outside) + word(retired_live)
+
+    def those_who_call(self):
+        """Whom the running one returns to, the innermost first: each runs the next in its own join."""
+        callers = []
+        address = self.current
+        while address and len(callers) < ENDLESS:
+            started = word(address + self.root.started)
+            caller = word(started + self.root.previous) if started else 0
+            address = caller - 1 if caller & 1 else 0
+            if address:
+                callers.append(address)
+        return callers
 
     def coroutines(self):
         """Those that live here, and those at hand that have not started."""
@@ -174,9 +187,10 @@ class Machine:
         if self.next_start and self.next_start not in seen:
             seen.add(self.next_start)
             yield Coroutine(self, self.next_start)
-        # One that migrates runs here without living here.
-        if self.current and self.current not in seen:
-            yield Coroutine(self, self.current)
+        # One that migrates runs here without living here, and so does one that was called.
+        for address in [self.current] + self.callers:
+            if address and address not in seen:
+                yield Coroutine(self, address)
 
 
 class Coroutine:
@@ -186,6 +200,8 @@ class Coroutine:
         self.id = self.word(self.root.id)
         self.unstarted = self.word(self.root.home) == 0
         self.running = address == machine.current
+        # It runs what it joins.
+        self.calls = address in machine.callers
 
     def word(self, offset):
         return struct.unpack_from("<Q", self.header, offset)[0]
@@ -208,6 +224,8 @@ class Coroutine:
     def state(self):
         if self.running:
             return "running"
+        if self.calls:
+            return "join"
         if self.unstarted:
             return "unstarted"
         if self.word(self.root.park) & 3 != 1:
@@ -239,7 +257,7 @@ class Coroutine:
         name = ' "%s"' % self.name if self.name else ""
         by = " by coroutine %d" % self.parent if self.parent else ""
         where = "worker %d" % self.machine.number
-        if self.running and self.machine.thread:
+        if (self.running or self.calls) and self.machine.thread:
             where += ", thread %d" % self.machine.thread
         return "coroutine %d%s [%s, %s] spawned at %s%s" % (
             self.id,
@@ -262,7 +280,7 @@ class Coroutine:
     def suspended(self):
         """Its registers, and the address at which a walk of its stack ends; `None` if it runs."""
         stack = self.stack()
-        if self.running or not stack:
+        if self.running or self.calls or not stack:
             return None
         start, _, back = stack
         count = self.root.switch_size // 8
@@ -435,8 +453,10 @@ def calls_between(frame, start, back, outermost, sources):
     while frame is not None and frame.is_valid():
         sp = int(frame.read_register(processor.sp))
         if frame.pc() == outermost or "stack_init_trampoline" in (frame.name() or ""):
-            break
-        if start <= sp <= back:
+            # What was called by its joiner lies above that.
+            if calls:
+                break
+        elif start <= sp <= back:
             calls.append(Call(frame, sources))
         elif calls:
             break
@@ -475,7 +495,7 @@ def running_calls(one):
 
 def print_stack(one, full):
     print(one)
-    if one.running:
+    if one.running or one.calls:
         print_calls(running_calls(one), full)
     elif one.unstarted:
         print("  (it has no stack yet)")
@@ -561,7 +581,7 @@ class Switch(gdb.Command):
     def invoke(self, argument, from_tty):
         gdb.execute("pirn back", to_string=True)
         one = find(argument)
-        if one.running:
+        if one.running or one.calls:
             raise gdb.GdbError("it runs: select its thread, %d" % one.machine.thread)
         target = one.suspended()
         if target is None:

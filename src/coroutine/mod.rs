@@ -43,5 +43,5 @@ pub(crate) use scope::{Failure, ScopeCount};
 pub(crate) use spans::Spans;
 #[cfg(feature = "tracing")]
 pub(crate) use spans::{Follows, Told, enter, exit, with_default};
-pub(crate) use switch::Resumed;
+pub(crate) use switch::{Resumed, Suspender};
 pub(crate) use unwinding::UnwindBank;

@@ -19,6 +19,10 @@ impl HeldGuards {
     pub(crate) const fn new() -> HeldGuards {
         HeldGuards { guards: Cell::new(0), latest: Cell::new(None) }
     }
+
+    pub(crate) fn are_any(&self) -> bool {
+        self.guards.get() > 0
+    }
 }
 
 fn with_held<R>(f: impl FnOnce(&HeldGuards) -> R) -> Option<R> {

@@ -6,6 +6,8 @@
 //!   bit 2  JOIN_WAITER    the handle's owner is parked in `join`; the ticket cell is the completer's
 //!   bit 3  CANCELLED      cancellation has been asked for
 //!   bit 4  NOTIFIED       the completer is done with the joiner's ticket
+//!   bit 5  POKED          there is something new to look at before the next wait
+//!   bit 6  CALLED         the handle's owner runs the coroutine on this thread, and does nothing else
 //!   rest   reference count
 //! ```
 //!
@@ -26,6 +28,14 @@
 //! If completion was faster, the completer may be about to claim the joiner's wait, so the joiner
 //! stays until `NOTIFIED`: a few instructions of the completer's.
 //!
+//! # A joiner that runs what it joins
+//!
+//! The machine lets a joiner run a coroutine that has not started as it would call a function. While
+//! `CALLED` is set, the scheduler's reference and the handle's are both that thread's. If there is no
+//! third, nobody else can get at the word, nor make another reference: then its changes are
+//! plain stores. Every reference that was dropped before is acquired by the load that finds it gone. When the
+//! coroutine leaves the thread's stack before its end, `CALLED` is taken off first.
+//!
 //! # Cancellation
 //!
 //! `CANCELLED` is set once and stays. `POKED` says that there is something new to look at: a
@@ -44,7 +54,8 @@ const JOIN_WAITER: usize = 1 << 2;
 const CANCELLED: usize = 1 << 3;
 const NOTIFIED: usize = 1 << 4;
 const POKED: usize = 1 << 5;
-const REF_ONE: usize = 1 << 6;
+const CALLED: usize = 1 << 6;
+const REF_ONE: usize = 1 << 7;
 /// Twice as many references would overflow the count; nothing but a leak loop gets here.
 const REF_LIMIT: usize = usize::MAX / 2;
 
@@ -96,8 +107,14 @@ impl Status {
     // Completion: called by the coroutine itself.
 
     /// Publishes completion if somebody still wants the result.
+    #[inline]
     pub(crate) fn try_complete(&self) -> Completion {
-        let mut word = self.0.load(Ordering::Relaxed);
+        let mut word = self.0.load(Ordering::Acquire);
+        if Self::is_the_callers(word) {
+            debug_assert!(word & (COMPLETE | JOIN_WAITER) == 0);
+            self.0.store(word | COMPLETE, Ordering::Release);
+            return Completion::Published { joiner: false };
+        }
         loop {
             debug_assert!(word & COMPLETE == 0, "a coroutine completes once");
             if word & JOIN_INTEREST == 0 {
@@ -127,6 +144,30 @@ impl Status {
     pub(crate) fn is_unclaimed(&self) -> bool {
         // Acquire as in `try_complete`.
         self.0.load(Ordering::Acquire) & JOIN_INTEREST == 0
+    }
+
+    // Called by whoever has the scheduler's reference and the handle's, on one thread.
+
+    /// The handle's owner is about to run the coroutine, and does nothing else until that has ended or
+    /// [`Status::end_call`].
+    #[inline]
+    pub(crate) fn begin_call(&self) {
+        let word = self.0.load(Ordering::Acquire);
+        if word / REF_ONE == 2 {
+            debug_assert!(word & JOIN_INTEREST != 0 && word & (COMPLETE | JOIN_WAITER) == 0);
+            self.0.store(word | CALLED, Ordering::Relaxed);
+        }
+    }
+
+    /// It has left that thread's stack, and may end anywhere.
+    pub(crate) fn end_call(&self) {
+        self.0.fetch_and(!CALLED, Ordering::Relaxed);
+    }
+
+    /// Whether nobody but the thread that runs it has a reference.
+    #[inline]
+    fn is_the_callers(word: usize) -> bool {
+        word & CALLED != 0 && word / REF_ONE == 2
     }
 
     // Joining: called by the owner of the join handle.
@@ -179,6 +220,7 @@ impl Status {
     }
 
     /// Whether a joiner's ticket was published when the coroutine completed.
+    #[inline]
     pub(crate) fn has_joiner(&self) -> bool {
         self.0.load(Ordering::Relaxed) & JOIN_WAITER != 0
     }
@@ -263,6 +305,10 @@ impl Status {
         let word = self.0.load(Ordering::Acquire);
         if word / REF_ONE == 1 {
             return true;
+        }
+        if Self::is_the_callers(word) {
+            self.0.store(word - REF_ONE, Ordering::Relaxed);
+            return false;
         }
         let notified = if word & JOIN_WAITER != 0 { NOTIFIED } else { 0 };
         self.0.fetch_sub(REF_ONE - notified, Ordering::AcqRel) / REF_ONE == 1

@@ -247,6 +247,14 @@ fn unwinding_switch(suspend: impl FnOnce()) -> bool {
     true
 }
 
+/// Runs what the caller is about to wait for in `join`, if that would run next anyway, until it ends or
+/// leaves its stack for the first time. `false`: it was not run.
+#[inline]
+pub(crate) fn call_joined(child: &Coroutine) -> bool {
+    // SAFETY: as in `with_machine`: neither a migrating coroutine is called, nor by one.
+    unsafe { tls::current().as_ref() }.is_some_and(|machine| machine.call_joined(child))
+}
+
 /// Counts an operation that succeeded without parking, and yields after a good number of them.
 #[inline]
 pub(crate) fn cooperate() {

@@ -169,6 +169,7 @@ impl Processor {
         self.counters.burden.load(Ordering::Relaxed) + self.starts.len()
     }
 
+    #[inline]
     pub(crate) fn activity(&self) -> Activity {
         match self.watch.activity.load(Ordering::Relaxed) {
             0 => Activity::Running,
@@ -219,6 +220,12 @@ impl Processor {
     #[inline]
     pub(crate) fn has_next_start(&self) -> bool {
         !self.next_start.load(Ordering::Relaxed).is_null()
+    }
+
+    /// Whether this is the latest spawn, which runs next.
+    #[inline]
+    pub(crate) fn is_next_start(&self, coroutine: &Coroutine) -> bool {
+        ptr::eq(self.next_start.load(Ordering::Relaxed), coroutine.as_ptr().as_ptr())
     }
 
     /// Puts a spawn where it runs next. Only the owner calls this. Returns the one that was there.

@@ -88,6 +88,13 @@ impl Cache {
         }
     }
 
+    /// As [`Cache::take`], if a stack is at hand.
+    #[inline]
+    pub(crate) fn take_hot(&mut self, class: Class, owner: *const ()) -> Option<Stack> {
+        let slot = self.shelves[class as usize].hot.pop()?;
+        Some(slot.bind(class, owner))
+    }
+
     /// Binds a stack to `owner`. The caller holds a credit for it, and keeps it until the stack was
     /// given back.
     ///

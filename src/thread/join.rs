@@ -59,27 +59,7 @@ impl<T> JoinInner<T> {
     }
 
     pub(super) fn join(self, cancel: Cancel) -> Result<T> {
-        let header = self.coroutine().header();
-        self.forget_task();
-        while !header.status.is_complete() {
-            let outcome = park::park(WaitReason::Join, None, cancel, |ticket| {
-                // SAFETY: no ticket is published, so the cell is the joiner's.
-                unsafe { *header.joiner.get() = Some(Joiner::Wait(ticket)) };
-                header.status.publish_joiner()
-            });
-            if header.status.is_complete() && outcome == Outcome::Woken {
-                break;
-            }
-            if !header.status.retract_joiner() {
-                // The completer may be looking at this wait; it is about to be done with it.
-                while header.status.has_joiner() && !header.status.is_joiner_released() {
-                    std::thread::yield_now();
-                }
-            }
-            if outcome == Outcome::Cancelled {
-                unwind_cancelled();
-            }
-        }
+        wait_for_end(self.coroutine(), cancel);
         let result = self.take().expect("a completed coroutine has left its result");
         // Nothing is left to give up but the reference.
         let mut handle = ManuallyDrop::new(self);
@@ -88,20 +68,11 @@ impl<T> JoinInner<T> {
         result
     }
 
-    /// Takes the waker of a task back that has polled the handle.
-    fn forget_task(&self) {
-        let header = self.coroutine().header();
-        if header.status.has_joiner() && header.status.retract_joiner() {
-            // SAFETY: what was published has been taken back, so the cell is the handle's.
-            drop(unsafe { (*header.joiner.get()).take() });
-        }
-    }
-
     /// The result, or else the task is woken when it is there.
     fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<T>> {
         let header = self.coroutine().header();
         if !header.status.is_complete() {
-            self.forget_task();
+            forget_task(self.coroutine());
             let waker = cx.waker().clone();
             if !header.status.is_complete() {
                 // SAFETY: nothing is published: the handle had nothing else to publish than what it
@@ -126,10 +97,53 @@ impl<T> JoinInner<T> {
     }
 }
 
+/// Takes the waker of a task back that has polled the handle, which the caller has.
+fn forget_task(coroutine: &Coroutine) {
+    let header = coroutine.header();
+    if header.status.has_joiner() && header.status.retract_joiner() {
+        // SAFETY: what was published has been taken back, so the cell is the handle's.
+        drop(unsafe { (*header.joiner.get()).take() });
+    }
+}
+
+/// Waits for the end of a coroutine whose handle the caller has, and waits with.
+fn wait_for_end(coroutine: &Coroutine, cancel: Cancel) {
+    forget_task(coroutine);
+    let status = &coroutine.header().status;
+    if status.is_complete() || sched::call_joined(coroutine) && status.is_complete() {
+        return;
+    }
+    wait_parked(coroutine, cancel);
+}
+
+#[inline(never)]
+fn wait_parked(coroutine: &Coroutine, cancel: Cancel) {
+    let header = coroutine.header();
+    while !header.status.is_complete() {
+        let outcome = park::park(WaitReason::Join, None, cancel, |ticket| {
+            // SAFETY: no ticket is published, so the cell is the joiner's.
+            unsafe { *header.joiner.get() = Some(Joiner::Wait(ticket)) };
+            header.status.publish_joiner()
+        });
+        if header.status.is_complete() && outcome == Outcome::Woken {
+            break;
+        }
+        if !header.status.retract_joiner() {
+            // The completer may be looking at this wait; it is about to be done with it.
+            while header.status.has_joiner() && !header.status.is_joiner_released() {
+                std::thread::yield_now();
+            }
+        }
+        if outcome == Outcome::Cancelled {
+            unwind_cancelled();
+        }
+    }
+}
+
 impl<T> Drop for JoinInner<T> {
     fn drop(&mut self) {
         let header = self.coroutine().header();
-        self.forget_task();
+        forget_task(self.coroutine());
         if header.status.release_interest() == Released::BeforeCompletion {
             return;
         }

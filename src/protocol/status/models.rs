@@ -371,3 +371,83 @@ fn a_second_wait_of_the_joiner() {
         body.join().unwrap();
     });
 }
+
+/// A joiner calls what it joins, which gives references to itself away, in time or too late to be in the
+/// way of plain stores: nothing that another thread did is lost, and the last one frees.
+#[test]
+fn a_call_with_a_third_reference() {
+    for gives_away_before in [true, false] {
+        let mut model = loom::model::Builder::new();
+        model.preemption_bound = Some(3);
+        model.check(move || {
+            let shared = Shared::new();
+            let stranger = || {
+                shared.status.acquire_ref();
+                let shared = shared.clone();
+                loom::thread::spawn(move || {
+                    let asked = shared.status.cancel();
+                    (asked, shared.release(Status::release_ref))
+                })
+            };
+            let early = gives_away_before.then(stranger);
+            shared.status.begin_call();
+            let late = (!gives_away_before).then(stranger);
+            assert!(!shared.complete(), "its joiner wants the result");
+            let mut last = usize::from(shared.release(Status::release_completed));
+            assert!(shared.status.is_complete());
+            assert_eq!(shared.take(), Some(7));
+            last += usize::from(shared.release(Status::release_ref));
+            let (asked, was_last) = early.or(late).unwrap().join().unwrap();
+            last += usize::from(was_last);
+            assert_eq!(last, 1, "exactly one reference is the last");
+            assert_ne!(asked, Asked::Again);
+            assert!(shared.status.is_cancelled(), "a request to cancel is never lost");
+        });
+    }
+}
+
+/// What a joiner calls leaves its stack, and ends as one that was never called, while others have
+/// references, and the joiner waits.
+#[test]
+fn a_call_that_becomes_a_wait() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let shared = Shared::new();
+        shared.status.begin_call();
+        shared.status.acquire_ref();
+        let canceller = {
+            let shared = shared.clone();
+            loom::thread::spawn(move || {
+                let asked = shared.status.cancel();
+                (asked, shared.release(Status::release_ref))
+            })
+        };
+        shared.status.end_call();
+        let body = {
+            let shared = shared.clone();
+            loom::thread::spawn(move || {
+                assert!(!shared.complete());
+                shared.release(Status::release_completed)
+            })
+        };
+        let seq = shared.joiner.begin();
+        // SAFETY: no ticket is published.
+        shared.ticket.with_mut(|cell| unsafe { *cell = Some(seq) });
+        if shared.status.publish_joiner() {
+            while shared.joiner.is_waiting() {
+                loom::thread::yield_now();
+            }
+        } else {
+            assert!(shared.joiner.retract(seq));
+        }
+        assert!(shared.status.is_complete());
+        assert_eq!(shared.take(), Some(7));
+        let mut last = usize::from(shared.release(Status::release_ref));
+        let (asked, was_last) = canceller.join().unwrap();
+        last += usize::from(body.join().unwrap()) + usize::from(was_last);
+        assert_eq!(last, 1, "exactly one reference is the last");
+        assert_ne!(asked, Asked::Again);
+        assert!(shared.status.is_cancelled());
+    });
+}

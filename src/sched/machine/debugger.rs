@@ -13,6 +13,8 @@
 //!                     |  where Root.started leads to
 //! ```
 //!
+//! One that was called by its joiner is no resident. There, `previous` is the joiner, plus 1.
+//!
 //! Two layouts that are not this crate's are found out by the script. Of a place in the source, by
 //! a sample whose parts it is told. Of a suspended coroutine: of the words of its switch that lie in
 //! its stack below the way back to its machine, one never changes and is where it began; the other
@@ -35,7 +37,7 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Where the script begins.
 #[repr(C)]

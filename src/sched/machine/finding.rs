@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Every so many schedules inbox and timers are looked at although there is work.
-const LOOK_EVERY: u64 = 16;
+pub(super) const LOOK_EVERY: u64 = 16;
 /// Every so many schedules the clock is looked at although there is work, to see whether to poll,
 /// and what was spawned from outside or sent here comes first.
 const OUTSIDE_EVERY: u64 = 64;
@@ -143,6 +143,15 @@ impl Machine {
         }
     }
 
+    /// Whether the running coroutine has woken another one, which comes first.
+    #[inline]
+    pub(super) fn has_next_ready(&self) -> bool {
+        let next = self.next_ready.take();
+        let has = next.is_some();
+        self.next_ready.set(next);
+        has
+    }
+
     /// The first of the residents that are ready. Where several are, the stack of the one behind it is
     /// asked for, and the header of the one behind that, which says where its stack is: they may not have
     /// run for long.
@@ -159,6 +168,18 @@ impl Machine {
             prefetch(self.ready.second(), HEADER_LINES);
         }
         coroutine
+    }
+
+    /// Whether what was just spawned may run before what stands in the queues; then it counts in the
+    /// streak, which starts anew if nothing stands there.
+    #[inline]
+    pub(super) fn count_in_streak(&self) -> bool {
+        let streak = self.streak.get();
+        if streak >= STREAK && !(self.ready.len() == 0 && self.runq.is_drained()) {
+            return false;
+        }
+        self.streak.set(if streak >= STREAK { 1 } else { streak + 1 });
+        true
     }
 
     /// What wakes and spawns each other has had its turn: to the end of the queue.

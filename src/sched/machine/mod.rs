@@ -6,6 +6,7 @@ mod debugger;
 mod ending;
 mod finding;
 mod lingering;
+mod nesting;
 mod placing;
 mod sleeping;
 mod surveying;
@@ -20,13 +21,14 @@ use crate::sched::run_queue::RunQueue;
 use crate::sched::shared::Shared;
 use crate::sched::thread_state::ThreadState;
 use crate::sched::tls;
-use crate::stack::{AltStack, Cache};
+use crate::stack::{AltStack, Cache, Stack};
 use crate::timers::Timers;
 use crate::util::rng::Rng;
 #[cfg(test)]
 pub(super) use debugger::hold_beginners;
 use ending::NeverUnwinds;
 use lingering::Linger;
+use nesting::Calls;
 use placing::{Course, Habits};
 use sleeping::TimerPace;
 use std::cell::{Cell, RefCell};
@@ -86,6 +88,7 @@ pub(crate) struct Machine {
     polled_at: Cell<u64>,
     searching: Cell<bool>,
     linger: Linger,
+    calls: Calls,
     habits: Habits,
     course: Course,
     cancelled_all: Cell<bool>,
@@ -121,6 +124,7 @@ pub(super) fn run(shared: Arc<Shared>, processor: Arc<Processor>, runq: RunQueue
         polled_at: Cell::new(0),
         searching: Cell::new(false),
         linger: Linger::new(),
+        calls: Calls::new(),
         habits: Habits::new(),
         course: Course::new(),
         cancelled_all: Cell::new(false),
@@ -179,53 +183,64 @@ impl Machine {
             // which the other side of it is.
             // SAFETY: it was set above, and nobody takes it.
             header = unsafe { self.current.take().unwrap_unchecked() };
-            // SAFETY: as above.
-            let shared_part = unsafe { header.as_ref() };
-            // SAFETY: as above.
-            let resident = unsafe { shared_part.resident() };
-            self.processor.watch.running.hide();
-            if resident.is_migrating() {
-                // It may be resumed elsewhere, and end there.
-                self.processor.watch.running.await_observer();
+            if self.left(header, resumed) {
+                return;
             }
-            if self.processor.activity() != Activity::Running {
-                // Parking and yielding end a `block_in_place`: it is not the next one's.
-                self.processor.set_activity(Activity::Running);
+        }
+    }
+
+    /// What is to be done with a coroutine that has left its stack. `false`: it goes on, there was no need
+    /// to wait.
+    #[inline(always)]
+    fn left(&self, header: NonNull<Header>, resumed: Resumed) -> bool {
+        // SAFETY: the machine has its reference.
+        let shared_part = unsafe { header.as_ref() };
+        // SAFETY: and is its home.
+        let resident = unsafe { shared_part.resident() };
+        self.processor.watch.running.hide();
+        if resident.is_migrating() {
+            // It may be resumed elsewhere, and end there.
+            self.processor.watch.running.await_observer();
+        }
+        if self.processor.activity() != Activity::Running {
+            // Parking and yielding end a `block_in_place`: it is not the next one's.
+            self.processor.set_activity(Activity::Running);
+        }
+        match resumed {
+            Resumed::Suspended(word) if word.is_null() => {
+                bump(&self.processor.counters.yields);
+                // SAFETY: takes back the reference that was given up to run it.
+                let coroutine = unsafe { Coroutine::from_raw(header) };
+                if resident.is_migrating() {
+                    self.requeue(coroutine);
+                } else {
+                    self.ready.push(coroutine);
+                }
+                true
             }
-            match resumed {
-                Resumed::Suspended(word) if word.is_null() => {
-                    bump(&self.processor.counters.yields);
-                    // SAFETY: takes back the reference given up above.
-                    let coroutine = unsafe { Coroutine::from_raw(header) };
-                    if resident.is_migrating() {
-                        self.requeue(coroutine);
-                    } else {
-                        self.ready.push(coroutine);
-                    }
-                    return;
+            Resumed::Suspended(request) => {
+                // SAFETY: a suspension's word points to a request in the suspended frame.
+                let request = unsafe { &*request.cast::<ParkRequest>() };
+                self.record(|pen| pen.park(shared_part, request.reason));
+                if self.publish(header, request) {
+                    // From here on the reference belongs to whoever claims the wait.
+                    return true;
                 }
-                Resumed::Suspended(request) => {
-                    // SAFETY: a suspension's word points to a request in the suspended frame.
-                    let request = unsafe { &*request.cast::<ParkRequest>() };
-                    self.record(|pen| pen.park(shared_part, request.reason));
-                    if self.publish(header, request) {
-                        // From here on the reference belongs to whoever claims the wait.
-                        return;
-                    }
-                    self.record(|pen| pen.go_on(shared_part));
-                    // SAFETY: as in `note_running`, which is for the first time.
-                    unsafe { self.processor.watch.running.show(shared_part) };
-                }
-                Resumed::Finished => {
-                    self.record(|pen| pen.end(shared_part));
-                    self.finish(header);
-                    return;
-                }
+                self.record(|pen| pen.go_on(shared_part));
+                // SAFETY: as in `note_running`, which is for the first time.
+                unsafe { self.processor.watch.running.show(shared_part) };
+                false
+            }
+            Resumed::Finished => {
+                self.record(|pen| pen.end(shared_part));
+                self.finish(header);
+                true
             }
         }
     }
 
     /// Opens and publishes a wait. `false`: there was no need to, so the coroutine goes on.
+    #[inline(always)]
     fn publish(&self, header: NonNull<Header>, request: &ParkRequest) -> bool {
         // SAFETY: the coroutine has left its stack, and nobody has been told of its wait yet.
         let shared_part = unsafe { header.as_ref() };
@@ -255,6 +270,7 @@ impl Machine {
         }
     }
 
+    #[inline(always)]
     fn open_wait(&self, header: NonNull<Header>, request: &ParkRequest) -> bool {
         // SAFETY: the coroutine has left its stack, and nobody has been told of its wait yet.
         let shared_part = unsafe { header.as_ref() };
@@ -297,12 +313,38 @@ impl Machine {
     }
 
     /// Gives a coroutine a stack and a home: here.
+    #[inline(always)]
     fn start(&self, header: NonNull<Header>) {
+        self.prepare(header);
+        // SAFETY: the caller holds the only reference that may touch it.
+        let shared_part = unsafe { header.as_ref() };
+        if shared_part.is_migrating() {
+            shared_part.set_home(Arc::as_ptr(&self.shared).cast());
+            // SAFETY: the machine holds a reference, of which this is another.
+            let borrowed = ManuallyDrop::new(unsafe { Coroutine::from_raw(header) });
+            self.shared.migrants.insert(Coroutine::clone(&borrowed));
+            return;
+        }
+        shared_part.set_home(&raw const *self.processor);
+        self.settle_in(header);
+    }
+
+    /// Gives a coroutine a stack.
+    #[inline(always)]
+    fn prepare(&self, header: NonNull<Header>) {
+        // SAFETY: the caller holds the only reference that may touch an unstarted coroutine.
+        let class = unsafe { header.as_ref().resident() }.class;
+        let stack = self.cache.borrow_mut().take(class, header.as_ptr().cast());
+        self.prepare_on(header, stack);
+    }
+
+    /// Gives a coroutine this stack.
+    #[inline(always)]
+    fn prepare_on(&self, header: NonNull<Header>, stack: Stack) {
         // SAFETY: the caller holds the only reference that may touch an unstarted coroutine.
         let shared_part = unsafe { header.as_ref() };
         // SAFETY: as above.
         let resident = unsafe { shared_part.resident() };
-        let stack = self.cache.borrow_mut().take(resident.class, header.as_ptr().cast());
         bump(&self.processor.counters.taken[resident.class as usize]);
         resident.start(stack, move |suspender| {
             // SAFETY: this is the coroutine's first run, on its own stack, and the machine that
@@ -312,17 +354,16 @@ impl Machine {
         if self.shared.is_stopping() {
             let _before = shared_part.status.cancel();
         }
-        if resident.is_migrating() {
-            shared_part.set_home(Arc::as_ptr(&self.shared).cast());
-            // SAFETY: the machine holds a reference, of which this is another.
-            let borrowed = ManuallyDrop::new(unsafe { Coroutine::from_raw(header) });
-            self.shared.migrants.insert(Coroutine::clone(&borrowed));
-            return;
-        }
-        shared_part.set_home(&raw const *self.processor);
+    }
+
+    /// One that has started becomes a resident.
+    #[inline(always)]
+    fn settle_in(&self, header: NonNull<Header>) {
         let first = self.residents.replace(header.as_ptr());
-        // SAFETY: it has started.
-        unsafe { resident.started() }.next.set(first);
+        // SAFETY: it has started, and this is its home.
+        let started = unsafe { header.as_ref().resident().started() };
+        started.previous.set(ptr::null());
+        started.next.set(first);
         // SAFETY: residents are alive while they are linked.
         if let Some(first) = unsafe { first.as_ref() } {
             // SAFETY: and this is their home.
@@ -333,6 +374,7 @@ impl Machine {
     }
 
     /// Takes back what a coroutine had that has run to its end.
+    #[inline(always)]
     fn finish(&self, header: NonNull<Header>) {
         // SAFETY: takes back the reference that the machine gave up to run it.
         let coroutine = unsafe { Coroutine::from_raw(header) };
@@ -487,11 +529,9 @@ impl Machine {
         }
 
         let mut here = Here(f);
-        let running = self.current.get();
-        // SAFETY: the running coroutine is alive, and this is its home.
-        let resident = running.as_ref().map(|header| unsafe { header.as_ref().resident() });
-        match resident.and_then(|resident| resident.suspender.get()) {
-            // SAFETY: the caller runs on that coroutine's stack, and `f` does not suspend.
+        match self.way_back() {
+            // SAFETY: the caller runs on that coroutine's stack, or on that of one which runs in that one,
+            // and `f` does not suspend.
             Some(suspender) => unsafe { suspender.on_parent_stack(|| here.call()) },
             None => here.call(),
         }

@@ -156,7 +156,17 @@ impl Machine {
     /// tiny tasks across.
     #[inline]
     pub(super) fn place(&self, coroutine: Coroutine, whence: Whence) -> Option<Coroutine> {
-        let here = self.burden();
+        self.place_beside(coroutine, self.burden(), whence)
+    }
+
+    /// [`Machine::place`], if that is the burden here.
+    #[inline]
+    pub(super) fn place_beside(
+        &self,
+        coroutine: Coroutine,
+        here: usize,
+        whence: Whence,
+    ) -> Option<Coroutine> {
         let started = cfg!(feature = "migrating") && !coroutine.header().home().is_null();
         if here <= self.shared.config.slack || started {
             return Some(coroutine);
