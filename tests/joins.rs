@@ -24,7 +24,8 @@ fn below<T: Send + 'static>(depth: usize, f: impl FnOnce() -> T + Send + 'static
         0 => f(),
         _ => {
             let f: Box<dyn FnOnce() -> T + Send> = Box::new(f);
-            pirn::spawn(move || below(depth - 1, f)).join().unwrap()
+            let level = pirn::spawn(move || below(depth - 1, f));
+            level.join().unwrap_or_else(|payload| panic::resume_unwind(payload))
         }
     }
 }
@@ -295,9 +296,11 @@ fn others_hold_what_is_called() {
 
 #[test]
 fn a_dump_shows_who_joins_whom() {
-    let runtime = pirn::Builder::new().workers(1).build().unwrap();
+    let runtime = pirn::Builder::new().name("levels").workers(1).build().unwrap();
+    // Of all runtimes of the process.
     let dump = runtime.run(|| below(3, pirn::dump));
-    let joins = dump.coroutines().filter(|one| one.waits_for.as_deref() == Some("join"));
+    let ours = dump.runtimes.iter().find(|one| one.name == "levels").unwrap();
+    let joins = ours.coroutines.iter().filter(|one| one.waits_for.as_deref() == Some("join"));
     assert_eq!(joins.count(), 3, "{dump}");
 }
 
