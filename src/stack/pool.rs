@@ -29,8 +29,8 @@ pub(super) struct Pool {
 /// `trim`'s hands, which takes a reservation. So whoever has a credit, and has not bound a slot for
 /// it, and has none in his own cache, finds a free one here.
 pub(super) struct Books {
-    /// By address, highest first, which is also the order of preference. Systems map from the top
-    /// down, so the first ones tend to be the oldest and smallest, and the large ones fall idle.
+    /// By age, which is also the order of preference: the oldest is the smallest, and the large ones fall
+    /// idle. There are few, since each is as large as all before it.
     pub(super) slabs: Vec<Slab>,
     pub(super) carved: usize,
     pub(super) credited: usize,
@@ -230,12 +230,10 @@ impl Books {
     }
 
     fn add_slab(&mut self, slab: Slab) -> io::Result<()> {
-        let index = self.slabs.partition_point(|other| other.start() > slab.start());
         if self.slabs.try_reserve(1).is_err() {
             return Err(limits::exhausted(slab.class(), Want::Books, None));
         }
-        self.slabs.insert(index, slab);
-        self.forget_firsts();
+        self.slabs.push(slab);
         Ok(())
     }
 
@@ -256,7 +254,8 @@ impl Books {
         self.warm -= slab.warm();
         self.low_free = self.low_free.saturating_sub(slab.free());
         self.low_warm = self.low_warm.saturating_sub(slab.warm());
-        self.forget_firsts();
+        self.first_free = 0;
+        self.first_warm = 0;
         Some(slab)
     }
 
@@ -309,14 +308,8 @@ impl Books {
 
     /// The slab that `address` lies in.
     pub(super) fn index_of(&self, address: usize) -> Option<usize> {
-        let index = self.slabs.partition_point(|slab| slab.start() > address);
-        let slab = self.slabs.get(index)?;
-        (address - slab.start() < slab.len()).then_some(index)
-    }
-
-    fn forget_firsts(&mut self) {
-        self.first_free = 0;
-        self.first_warm = 0;
+        // The last ones have most of the slots.
+        self.slabs.iter().rposition(|slab| address.wrapping_sub(slab.start()) < slab.len())
     }
 }
 
