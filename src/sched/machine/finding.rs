@@ -90,22 +90,24 @@ impl Machine {
     /// From this machine's own queues.
     #[inline(always)]
     fn next_local(&self) -> Option<Coroutine> {
+        // By one reference throughout: the compiler takes the `Arc` for changed by each store.
+        let processor = &*self.processor;
         // Those that this machine has run, and what it has sent elsewhere meanwhile.
-        let mut schedules = self.processor.watch.schedules.load(Ordering::Relaxed);
+        let mut schedules = processor.watch.schedules.load(Ordering::Relaxed);
         loop {
             schedules = schedules.wrapping_add(1);
             if (schedules.is_multiple_of(LOOK_EVERY)
-                || self.processor.watch.nudge.load(Ordering::Relaxed))
+                || processor.watch.nudge.load(Ordering::Relaxed))
                 && let Some(coroutine) = self.look_around(schedules)
             {
                 return Some(coroutine);
             }
             if self.streak.get() < STREAK {
-                if let Some(coroutine) = self.next_ready.take() {
+                if self.has_next_ready() {
                     self.streak.set(self.streak.get() + 1);
-                    return Some(coroutine);
+                    return self.next_ready.take();
                 }
-                if let Some(coroutine) = self.processor.take_next_start() {
+                if let Some(coroutine) = processor.take_next_start() {
                     self.streak.set(self.streak.get() + 1);
                     match self.place(coroutine, Whence::Here) {
                         Some(coroutine) => return Some(coroutine),
@@ -146,10 +148,8 @@ impl Machine {
     /// Whether the running coroutine has woken another one, which comes first.
     #[inline]
     pub(super) fn has_next_ready(&self) -> bool {
-        let next = self.next_ready.take();
-        let has = next.is_some();
-        self.next_ready.set(next);
-        has
+        // SAFETY: only this thread changes it, and not in this line.
+        unsafe { &*self.next_ready.as_ptr() }.is_some()
     }
 
     /// The first of the residents that are ready. Where several are, the stack of the one behind it is
@@ -158,11 +158,9 @@ impl Machine {
     #[inline(always)]
     fn next_resident(&self) -> Option<Coroutine> {
         let coroutine = self.ready.pop();
-        if self.ready.len() >= SEVERAL
-            && let Some(next) = self.ready.first()
-        {
-            // SAFETY: it is in the queue, so it is alive, and this is its home.
-            let resident = unsafe { next.as_ref().resident() };
+        if self.ready.len() >= SEVERAL {
+            // SAFETY: so there is one, which is alive as it is in the queue; and this is its home.
+            let resident = unsafe { self.ready.first().unwrap_unchecked().as_ref().resident() };
             prefetch(resident.place_of_started(), 1);
             prefetch(resident.parked_at().wrapping_byte_sub(BELOW), STACK_LINES);
             prefetch(self.ready.second(), HEADER_LINES);

@@ -197,18 +197,19 @@ impl Machine {
         let shared_part = unsafe { header.as_ref() };
         // SAFETY: and is its home.
         let resident = unsafe { shared_part.resident() };
-        self.processor.watch.running.hide();
+        let processor = &*self.processor;
+        processor.watch.running.hide();
         if resident.is_migrating() {
             // It may be resumed elsewhere, and end there.
-            self.processor.watch.running.await_observer();
+            processor.watch.running.await_observer();
         }
-        if self.processor.activity() != Activity::Running {
+        if processor.activity() != Activity::Running {
             // Parking and yielding end a `block_in_place`: it is not the next one's.
             self.processor.set_activity(Activity::Running);
         }
         match resumed {
             Resumed::Suspended(word) if word.is_null() => {
-                bump(&self.processor.counters.yields);
+                bump(&processor.counters.yields);
                 // SAFETY: takes back the reference that was given up to run it.
                 let coroutine = unsafe { Coroutine::from_raw(header) };
                 if resident.is_migrating() {
