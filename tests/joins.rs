@@ -320,3 +320,40 @@ fn the_end_of_a_runtime_reaches_those_that_were_called() {
         assert!(parked.join().unwrap_err().is::<pirn::Cancelled>());
     }
 }
+
+/// What ends the process does so on the thread's own stack, where destructors may want more of it.
+#[test]
+fn what_was_called_ends_the_process() {
+    const CHILD: &str = "PIRN_TEST_CALLED_EXIT";
+
+    struct Spawns;
+    impl Drop for Spawns {
+        fn drop(&mut self) {
+            // Beyond what is at hand.
+            (0..1_000).for_each(|n| drop(pirn::spawn(move || n)));
+            eprintln!("spawned");
+        }
+    }
+    std::thread_local! {
+        static LATE: Spawns = const { Spawns };
+    }
+
+    if std::env::var_os(CHILD).is_some() {
+        let runtime = pirn::Builder::new().workers(1).build().unwrap();
+        runtime.run(|| {
+            let exits = pirn::spawn(|| {
+                LATE.with(|_| ());
+                pirn::process::exit(7)
+            });
+            exits.join().unwrap();
+        });
+    }
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "what_was_called_ends_the_process", "--nocapture"])
+        .env(CHILD, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(7), "{:?} {said}", output.status);
+    assert!(said.contains("spawned"), "{said}");
+}

@@ -100,3 +100,32 @@ fn a_runtime_that_ends_unwinds_them() {
         }
     }
 }
+
+/// One that was called by its joiner waits, which wakes a migrating one, for which there is no room at hand.
+#[test]
+fn the_wait_of_what_was_called_wakes_one() {
+    use pirn::channel::{Select, bounded};
+
+    let runtime = pirn::Builder::new().workers(1).build().unwrap();
+    runtime.run(|| {
+        let (sender, receiver) = bounded::<u32>(0);
+        let (ready, is_ready) = bounded(1);
+        let watcher = spawn(move || {
+            let mut select = Select::new();
+            select.send(&sender);
+            ready.send(()).unwrap();
+            select.ready();
+            drop(select);
+            sender.send(5).unwrap();
+        });
+        is_ready.recv().unwrap();
+        // It waits by now, or is about to on the only worker.
+        pirn::thread::yield_now();
+        let many: Vec<_> = (0..200).map(|n| pirn::spawn(move || n)).collect();
+        let child = pirn::spawn(move || receiver.recv().unwrap());
+        assert_eq!(child.join().unwrap(), 5);
+        watcher.join().unwrap();
+        let sum: u32 = many.into_iter().map(|one| one.join().unwrap()).sum();
+        assert_eq!(sum, 19_900);
+    });
+}

@@ -11,7 +11,7 @@
 //!   do. A thread that waits anywhere else might come back and wake somebody.
 //!
 //! "At once" needs proof, since these things are looked at one after another. All is looked at twice,
-//! the second time for changes: each machine's count of schedules, and the number of the wait of each
+//! the second time for changes: each machine's count of progress, and the number of the wait of each
 //! thread. Who waited at both times in the same wait waited in between, and who does not run wakes
 //! nobody.
 //!
@@ -55,7 +55,7 @@ pub(crate) static COMMON_THREADS: AtomicUsize = AtomicUsize::new(0);
 #[derive(Debug, PartialEq, Eq)]
 struct Rest {
     /// Of each processor of each runtime.
-    schedules: Vec<(usize, u64)>,
+    progress: Vec<(usize, u64)>,
     jobs: Vec<u64>,
     threads: Vec<(ThreadId, Seq)>,
     /// Of each runtime, how often somebody has been told of a stall.
@@ -157,7 +157,7 @@ fn prove(runtimes: &[Arc<Shared>]) -> Result<Rest, Doubt> {
 /// What there is to compare; `None` if somebody is at work, or waits for something that may come.
 fn look(runtimes: &[Arc<Shared>]) -> Option<Rest> {
     let mut rest =
-        Rest { schedules: Vec::new(), jobs: Vec::new(), threads: Vec::new(), told: Vec::new() };
+        Rest { progress: Vec::new(), jobs: Vec::new(), threads: Vec::new(), told: Vec::new() };
     for shared in runtimes {
         rest.told.push(shared.sysmon.told()?);
         let pool = shared.config.blocking.stats();
@@ -165,7 +165,7 @@ fn look(runtimes: &[Arc<Shared>]) -> Option<Rest> {
             return None;
         }
         rest.jobs.push(pool.jobs);
-        rest.schedules.extend(shared.processors().iter().map(|processor| schedules(processor)));
+        rest.progress.extend(shared.processors().iter().map(|processor| progress(processor)));
     }
     for waiting in park::waiting_threads() {
         if waiting.reason == WaitReason::Dump {
@@ -180,8 +180,8 @@ fn look(runtimes: &[Arc<Shared>]) -> Option<Rest> {
     Some(rest)
 }
 
-fn schedules(processor: &Processor) -> (usize, u64) {
-    (processor.number, processor.watch.schedules.load(Ordering::Acquire))
+fn progress(processor: &Processor) -> (usize, u64) {
+    (processor.number, processor.watch.progress())
 }
 
 fn waits_for_others(waiting: &WaitingThread) -> bool {
@@ -210,7 +210,7 @@ fn threads_of_the_process() -> Option<usize> {
 /// The machines walk: while none of them runs anything, what they see in steps is what they would see
 /// at once. So a program that goes on is not kept from it, however many coroutines it has.
 struct Hopeless {
-    schedules: Vec<(usize, u64)>,
+    progress: Vec<(usize, u64)>,
     state: Mutex<Count>,
     changed: Condvar,
 }
@@ -229,11 +229,11 @@ impl Hopeless {
     /// How many there are, unless one of them may go on by itself.
     fn count(shared: &Arc<Shared>) -> Result<u64, Doubt> {
         let processors = shared.processors();
-        let schedules = processors.iter().map(|processor| schedules(processor)).collect();
+        let progress = processors.iter().map(|processor| progress(processor)).collect();
         let missing = processors.len();
         let count = Count { coroutines: 0, missing, moved: Instant::now(), over: false };
         let survey =
-            Arc::new(Hopeless { schedules, state: Mutex::new(count), changed: Condvar::new() });
+            Arc::new(Hopeless { progress, state: Mutex::new(count), changed: Condvar::new() });
         let mut migrants = false;
         shared.migrants(|_| migrants = true);
         if migrants {
@@ -267,7 +267,7 @@ impl Hopeless {
 
     /// Whether it has run nothing since this began.
     fn rests(&self, processor: &Processor) -> bool {
-        self.schedules.contains(&schedules(processor))
+        self.progress.contains(&progress(processor))
     }
 
     fn lock(&self) -> MutexGuard<'_, Count> {

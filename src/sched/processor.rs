@@ -66,6 +66,9 @@ pub(crate) struct Processor {
 pub(crate) struct Watch {
     /// Schedules so far.
     pub(crate) schedules: AtomicU64,
+    /// How often a coroutine went on without one: its wait was not needed, or what it joined has ended in
+    /// a call of its own.
+    pub(crate) returns: AtomicU64,
     activity: AtomicU8,
     /// Set by the machine's thread as it begins.
     pub(crate) thread: OnceLock<ThreadState>,
@@ -115,13 +118,20 @@ impl Watch {
 
     /// The coroutine that runs, if one does and no other was started meanwhile.
     pub(crate) fn running(&self) -> Option<Running> {
-        let schedules = self.schedules.load(Ordering::Relaxed);
+        let progress = self.progress();
         let running = self.running.observe(|header| Running {
             id: header.id,
             name: header.name().map(str::to_owned),
             spawned_at: header.spawned_at,
         });
-        running.filter(|_| self.schedules.load(Ordering::Relaxed) == schedules)
+        running.filter(|_| self.progress() == progress)
+    }
+
+    /// Another number for each stretch of a coroutine's time.
+    #[inline]
+    pub(crate) fn progress(&self) -> u64 {
+        let returns = self.returns.load(Ordering::Acquire);
+        self.schedules.load(Ordering::Acquire).wrapping_add(returns)
     }
 }
 
@@ -145,6 +155,7 @@ impl Processor {
             pins: CachePadded::new(Pins::new()),
             watch: CachePadded::new(Watch {
                 schedules: AtomicU64::new(0),
+                returns: AtomicU64::new(0),
                 // Until its thread runs, a machine is not stuck.
                 activity: AtomicU8::new(Activity::Idle as u8),
                 thread: OnceLock::new(),

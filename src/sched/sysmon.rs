@@ -186,7 +186,7 @@ struct Watcher {
 
 /// What a processor was doing when the watch last saw it change.
 struct Seen {
-    schedules: u64,
+    progress: u64,
     since: Instant,
     /// How long the thread had run then, or a look later.
     had_run: Option<Duration>,
@@ -213,7 +213,7 @@ impl Watcher {
     fn run(&mut self) {
         let mut nap = NAP;
         let mut quiet = 0;
-        let mut schedules = 0;
+        let mut progress = 0;
         let (mut at_rest, mut rests, mut again_at) = (0, RESTS, None);
         let mut idle_since = None;
         while !self.shared.is_finished() {
@@ -227,8 +227,8 @@ impl Watcher {
                 quiet if quiet <= PATIENT_NAPS => nap,
                 _ => (nap * 2).min(LONG_NAP),
             };
-            let total = self.schedules();
-            let same = std::mem::replace(&mut schedules, total) == total;
+            let total = self.progress();
+            let same = std::mem::replace(&mut progress, total) == total;
             if !same || !all_rest(&self.shared) {
                 (idle_since, self.settled) = (None, false);
                 continue;
@@ -261,8 +261,8 @@ impl Watcher {
         }
     }
 
-    fn schedules(&self) -> u64 {
-        let of = |p: &Arc<Processor>| p.watch.schedules.load(Ordering::Relaxed);
+    fn progress(&self) -> u64 {
+        let of = |p: &Arc<Processor>| p.watch.progress();
         self.shared.processors().iter().map(of).sum()
     }
 
@@ -364,12 +364,12 @@ impl Watcher {
         }
     }
 
-    /// How long the processor has not scheduled.
+    /// For how long the processor has been in one stretch of a coroutine's time.
     fn stuck_for(&mut self, processor: &Processor, now: Instant) -> Duration {
-        let schedules = processor.watch.schedules.load(Ordering::Relaxed);
+        let progress = processor.watch.progress();
         let first_report = self.shared.config.stall_after;
         let seen = self.seen.entry(processor.number).or_insert(Seen {
-            schedules,
+            progress,
             since: now,
             had_run: None,
             blocked: None,
@@ -377,8 +377,8 @@ impl Watcher {
             polls: 0,
             polled: now,
         });
-        if seen.schedules != schedules || processor.activity() == Activity::Idle {
-            (seen.schedules, seen.since, seen.report_at) = (schedules, now, first_report);
+        if seen.progress != progress || processor.activity() == Activity::Idle {
+            (seen.progress, seen.since, seen.report_at) = (progress, now, first_report);
             seen.had_run = None;
             seen.blocked = None;
         }
@@ -451,7 +451,7 @@ impl Watcher {
             waiting: watch.ready.load(Ordering::Relaxed) + in_inbox,
             block_in_place: processor.activity() == Activity::BlockInPlace,
         };
-        if watch.schedules.load(Ordering::Relaxed) == seen.schedules {
+        if watch.progress() == seen.progress {
             self.shared.sysmon.stalls.fetch_add(1, Ordering::Relaxed);
             // The watch goes on, whatever its user's code does.
             contained(|| on_stall(&stall));

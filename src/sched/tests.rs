@@ -216,6 +216,26 @@ fn what_goes_on_without_a_wait_is_seen_to_run() {
     assert_eq!(seen.recv().unwrap(), (Some(true), Outcome::Woken, Some(true)));
 }
 
+/// Whoever watches does not take the time of what was called for its joiner's.
+#[test]
+fn what_goes_on_after_a_call_is_seen_to_do_so() {
+    let scheduler = Scheduler::new();
+    let (told, seen) = mpsc::channel();
+    scheduler.spawn(move || {
+        let look =
+            || with_processor(|one, _| (one.watch.progress(), one.watch.running().map(|it| it.id)));
+        let before = look().unwrap();
+        let within = spawn(move || look().unwrap()).join().unwrap();
+        told.send([before, within, look().unwrap()]).unwrap();
+    });
+    let [before, within, after] = seen.recv().unwrap();
+    assert_eq!([within.0, after.0], [before.0 + 1, before.0 + 2]);
+    assert!(
+        before.1 == after.1 && before.1.is_some() && within.1 > before.1,
+        "{before:?} {within:?}"
+    );
+}
+
 /// Coroutines that each spawn two, of which one runs next: the other queues behind what is ready, by turns.
 #[test]
 fn residents_have_their_turn_among_starts_that_spawn() {

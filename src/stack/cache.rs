@@ -113,17 +113,25 @@ impl Cache {
     /// Takes a stack back that nothing runs on any more, and that nothing refers to.
     #[inline]
     pub(crate) fn give(&mut self, stack: Stack) {
+        if let Err(stack) = self.give_hot(stack) {
+            self.overflow(stack.class(), stack.unbind());
+        }
+    }
+
+    /// As [`Cache::give`], if there is room at hand.
+    #[inline]
+    pub(crate) fn give_hot(&mut self, stack: Stack) -> Result<(), Stack> {
         let class = stack.class();
-        let slot = stack.unbind();
         let shelf = &mut self.shelves[class as usize];
         if shelf.hot.len() >= shelf.reserved {
-            return self.overflow(class, slot);
+            return Err(stack);
         }
-        shelf.hot.push(slot);
+        shelf.hot.push(stack.unbind());
         self.until_look -= 1;
         if self.until_look == 0 {
             self.look(class);
         }
+        Ok(())
     }
 
     /// Gives back all stacks and credits that lie here: for an owner that is about to have nothing

@@ -7,6 +7,7 @@ mod ending;
 mod finding;
 mod lingering;
 mod nesting;
+mod own_stack;
 mod placing;
 mod sleeping;
 mod surveying;
@@ -61,6 +62,8 @@ pub(crate) struct Machine {
     pub(crate) processor: Arc<Processor>,
     /// The coroutine that runs; `None` on the machine's own stack.
     current: Cell<Option<NonNull<Header>>>,
+    /// Something that was begun on a coroutine's stack goes on, on the machine's own.
+    borrows_own_stack: Cell<bool>,
     /// What the running coroutine woke last.
     next_ready: Cell<Option<Coroutine>>,
     /// Residents that are ready, and `spawn_local` coroutines that have not started.
@@ -106,6 +109,7 @@ pub(super) fn run(shared: Arc<Shared>, processor: Arc<Processor>, runq: RunQueue
     let _alt_stack = AltStack::install();
     let machine = Machine {
         current: Cell::new(None),
+        borrows_own_stack: Cell::new(false),
         next_ready: Cell::new(None),
         ready: ReadyQueue::new(),
         runq,
@@ -228,6 +232,7 @@ impl Machine {
                     return true;
                 }
                 self.record(|pen| pen.go_on(shared_part));
+                bump(&processor.watch.returns);
                 // SAFETY: as in `note_running`, which is for the first time.
                 unsafe { self.processor.watch.running.show(shared_part) };
                 false
@@ -515,48 +520,6 @@ impl Machine {
         // such buffers by value, 30 KiB deep.
         let mut coroutine = Some(coroutine);
         self.on_own_stack(|| coroutine.take().into_iter().for_each(|c| self.runq.push(c)));
-    }
-
-    /// Runs on the machine's own stack what needs more than a small coroutine may have left. `f`
-    /// does not park.
-    fn on_own_stack(&self, f: impl FnMut()) {
-        struct Here<F>(F);
-        // SAFETY: it goes to another stack of the same thread.
-        unsafe impl<F> Send for Here<F> {}
-        impl<F: FnMut()> Here<F> {
-            fn call(&mut self) {
-                (self.0)();
-            }
-        }
-
-        let mut here = Here(f);
-        match self.way_back() {
-            // SAFETY: the caller runs on that coroutine's stack, or on that of one which runs in that one,
-            // and `f` does not suspend.
-            Some(suspender) => unsafe { suspender.on_parent_stack(|| here.call()) },
-            None => here.call(),
-        }
-    }
-
-    /// Ends the process. Whatever waits from now on keeps the thread: no coroutine runs.
-    pub(super) fn exit(&self, code: i32) {
-        self.on_own_stack(|| {
-            self.current.set(None);
-            std::process::exit(code);
-        });
-    }
-
-    /// Reserves what a coroutine of this class will need to start.
-    #[inline]
-    pub(super) fn credit(&self, class: crate::stack::Class) -> std::io::Result<()> {
-        let mut cache = self.cache.borrow_mut();
-        if cache.has_credit(class) {
-            return cache.credit(class);
-        }
-        // Leads to system calls with long lists of guards.
-        let mut credited = Ok(());
-        self.on_own_stack(|| credited = cache.credit(class));
-        credited
     }
 
     #[inline]

@@ -22,7 +22,7 @@ const DEEPEST: u32 = 32;
 pub(super) struct Calls {
     depth: Cell<u32>,
     /// The way from the outermost joiner to the machine's own stack, while there are any.
-    way_back: Cell<Option<Suspender>>,
+    pub(super) way_back: Cell<Option<Suspender>>,
 }
 
 impl Calls {
@@ -37,7 +37,7 @@ impl Machine {
     #[inline]
     pub(in crate::sched) fn call_joined(&self, child: &Coroutine) -> bool {
         let Some(joiner) = self.current.get() else { return false };
-        if !self.processor.is_next_start(child) || !self.is_calls_turn() {
+        if !self.would_run_next(child) {
             return false;
         }
         // SAFETY: the running coroutine is alive.
@@ -59,24 +59,29 @@ impl Machine {
         if started.held.are_any() {
             return false;
         }
-        // Without a way to leave them, the wait is the thread's.
-        resident.spans.left_for(|| self.call(joiner, resident))
+        // Without a way to leave them, the wait is the thread's. Whoever is told that they are left may
+        // spawn and wake.
+        resident.spans.left_for(|| {
+            (!cfg!(feature = "tracing") || self.would_run_next(child))
+                && self.count_in_streak()
+                && self.call(joiner, resident)
+        })
     }
 
-    /// Whether the latest spawn would be what the machine runs next, had the running coroutine just begun
-    /// to wait. If so, it counts as run for its place.
+    /// Whether this would be what the machine runs next, had the running coroutine just begun to wait;
+    /// but for those who have waited for longer than the streak lets them.
     #[inline]
-    fn is_calls_turn(&self) -> bool {
+    fn would_run_next(&self, child: &Coroutine) -> bool {
         let watch = &self.processor.watch;
         let schedules = watch.schedules.load(Ordering::Relaxed).wrapping_add(1);
-        !(schedules.is_multiple_of(LOOK_EVERY)
-            || watch.nudge.load(Ordering::Relaxed)
-            || self.has_next_ready()
-            || self.calls.depth.get() == DEEPEST
-            // A recorder is to see who waits for whom.
-            || self.pen.is_some()
-            || self.processor.activity() != Activity::Running)
-            && self.count_in_streak()
+        self.processor.is_next_start(child)
+            && !(schedules.is_multiple_of(LOOK_EVERY)
+                || watch.nudge.load(Ordering::Relaxed)
+                || self.has_next_ready()
+                || self.calls.depth.get() == DEEPEST
+                // A recorder is to see who waits for whom.
+                || self.pen.is_some()
+                || self.processor.activity() != Activity::Running)
     }
 
     fn call(&self, joiner: NonNull<Header>, resident: &Resident) -> bool {
@@ -157,14 +162,19 @@ impl Machine {
             let resident = coroutine.header().resident();
             (resident, resident.end())
         };
-        {
-            let mut cache = self.cache.borrow_mut();
-            cache.give(stack);
-            cache.uncredit(resident.class);
+        let given = self.cache.borrow_mut().give_hot(stack);
+        if let Err(stack) = given {
+            // Leads to system calls, now and then.
+            let mut stack = Some(stack);
+            self.on_own_stack(|| {
+                stack.take().into_iter().for_each(|stack| self.cache.borrow_mut().give(stack));
+            });
         }
+        self.cache.borrow_mut().uncredit(resident.class);
         self.habits.note_brief(coroutine.header().spawned_at);
         bump(&self.processor.counters.finished);
-        // SAFETY: as in `note_running`, which was for its first part.
+        bump(&self.processor.watch.returns);
+        // SAFETY: as in `note_running`, which was for its first stretch.
         unsafe { self.processor.watch.running.show(joiner.as_ref()) };
         self.processor.watch.running.await_observer();
         coroutine.release_completed();
@@ -197,17 +207,8 @@ impl Machine {
             resumed = Some(unsafe { child.as_ref().resident().started().switch() }.resume());
             self.current.set(None);
         }
+        bump(&self.processor.watch.returns);
         // SAFETY: as in `note_running`.
         unsafe { self.processor.watch.running.show(joiner.as_ref()) };
-    }
-
-    /// The way to the machine's own stack; `None` there.
-    pub(super) fn way_back(&self) -> Option<Suspender> {
-        self.calls.way_back.get().or_else(|| {
-            // SAFETY: the running coroutine is alive, and this is its home.
-            self.current
-                .get()
-                .and_then(|running| unsafe { running.as_ref().resident() }.suspender.get())
-        })
     }
 }
