@@ -96,6 +96,20 @@ fn a_tick_comes_within_its_deadline_or_not_at_all() {
     assert!(r.recv_deadline(start + ms(3_600_000)).is_ok());
 }
 
+/// As crossbeam-channel has it: by the tick and the deadline, whatever the time is.
+#[test]
+fn a_tick_after_the_deadline_is_no_tick_for_whoever_comes_late() {
+    everywhere(|_| {
+        let start = Instant::now();
+        let r = tick(ms(2));
+        while r.is_empty() {
+            pirn::thread::yield_now();
+        }
+        assert_eq!(r.recv_deadline(start), Err(RecvTimeoutError::Timeout));
+        assert!(r.recv_deadline(Instant::now()).unwrap() >= start + ms(2));
+    });
+}
+
 #[test]
 fn the_longest_durations_are_never() {
     for r in [after(Duration::MAX), tick(Duration::MAX), never()] {
