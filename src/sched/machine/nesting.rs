@@ -9,6 +9,7 @@ use super::placing::Whence;
 use super::{BUDGET, Machine};
 use crate::coroutine::{Coroutine, Header, Resident, Resumed, Suspender};
 use crate::sched::processor::{Activity, bump};
+use crate::stack::Stack;
 use std::cell::Cell;
 use std::mem;
 use std::ptr::NonNull;
@@ -162,15 +163,16 @@ impl Machine {
             let resident = coroutine.header().resident();
             (resident, resident.end())
         };
-        let given = self.cache.borrow_mut().give_hot(stack);
-        if let Err(stack) = given {
-            // Leads to system calls, now and then.
-            let mut stack = Some(stack);
-            self.on_own_stack(|| {
-                stack.take().into_iter().for_each(|stack| self.cache.borrow_mut().give(stack));
-            });
+        {
+            let mut cache = self.cache.borrow_mut();
+            match cache.give_hot(stack) {
+                Ok(()) => cache.uncredit(resident.class),
+                Err(stack) => {
+                    drop(cache);
+                    self.give_elsewhere(stack);
+                }
+            }
         }
-        self.cache.borrow_mut().uncredit(resident.class);
         self.habits.note_brief(coroutine.header().spawned_at);
         bump(&self.processor.counters.finished);
         bump(&self.processor.watch.returns);
@@ -181,6 +183,21 @@ impl Machine {
         if self.shared.is_stopping() {
             self.shared.finish_if_empty();
         }
+    }
+
+    /// Gives a stack back for which there is no room at hand, which leads to system calls now and then, and
+    /// its credit.
+    #[cold]
+    #[inline(never)]
+    fn give_elsewhere(&self, stack: Stack) {
+        let mut stack = Some(stack);
+        self.on_own_stack(|| {
+            let Some(stack) = stack.take() else { return };
+            let class = stack.class();
+            let mut cache = self.cache.borrow_mut();
+            cache.give(stack);
+            cache.uncredit(class);
+        });
     }
 
     /// One has left its stack before its end: from here on it is a resident as any other, and its joiner
