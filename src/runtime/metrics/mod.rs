@@ -105,7 +105,7 @@ pub struct WorkerMetrics {
     pub state: WorkerState,
     /// The number of the coroutine that it runs.
     pub running: Option<u64>,
-    /// Coroutines that live on it.
+    /// Coroutines that live on it. One that its joiner runs counts as soon as it has waited.
     pub residents: usize,
     /// Coroutines spawned here that have not started: any worker may take them.
     pub runnable: usize,
