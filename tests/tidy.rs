@@ -64,7 +64,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "src/primitive/asymmetric.rs",
     "src/primitive/prefetch.rs",
     "src/process/sys.rs",
-    "src/protocol/channel/buffered.rs",
+    "src/protocol/channel/exchange.rs",
     "src/protocol/channel/halves.rs",
     "src/protocol/channel/meeting.rs",
     "src/protocol/channel/mod.rs",

@@ -38,7 +38,7 @@ impl Host for Parking {
         sched::with_processor(|_, shared| idle(&shared.idle)).unwrap_or(true)
     }
 
-    #[inline]
+    #[inline(always)]
     fn park(
         &self,
         deadline: Option<Instant>,

@@ -46,6 +46,19 @@ pub(super) fn host(address: usize) -> Parking {
     Parking(WaitReason::Receive(address))
 }
 
+#[inline(never)]
+fn receive_instant(clock: &Clock, deadline: Option<Instant>) -> Result<Instant, ReceiveStop> {
+    clock.receive(deadline)
+}
+
+#[inline(never)]
+fn receive_nothing<T>(deadline: Option<Instant>) -> Result<T, ReceiveStop> {
+    Err(match sleep_until(deadline) {
+        true => ReceiveStop::Timeout,
+        false => ReceiveStop::Cancelled,
+    })
+}
+
 impl Receiver<Instant> {
     pub(super) fn of_clock(clock: Clock) -> Self {
         Receiver(Flavour::Clock(Arc::new(clock), |instant| instant))
@@ -99,15 +112,12 @@ impl<T> Receiver<T> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn receive(&self, deadline: Option<Instant>) -> Result<T, ReceiveStop> {
         let received = match &self.0 {
             Flavour::Channel(half) => half.receive(&host(half.address()), deadline),
-            Flavour::Clock(clock, make) => clock.receive(deadline).map(make),
-            Flavour::Never => Err(match sleep_until(deadline) {
-                true => ReceiveStop::Timeout,
-                false => ReceiveStop::Cancelled,
-            }),
+            Flavour::Clock(clock, make) => receive_instant(clock, deadline).map(make),
+            Flavour::Never => receive_nothing(deadline),
         };
         match received {
             Ok(message) => {
@@ -135,7 +145,7 @@ impl<T> Receiver<T> {
     /// assert_eq!(r.recv(), Ok(5));
     /// assert_eq!(r.recv(), Err(RecvError));
     /// ```
-    #[inline]
+    #[inline(always)]
     pub fn recv(&self) -> Result<T, RecvError> {
         self.receive(None).map_err(|_| RecvError)
     }

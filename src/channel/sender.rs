@@ -75,7 +75,7 @@ impl<T> Sender<T> {
     /// while s.send(2).is_ok() {}
     /// assert_eq!(s.send(3), Err(SendError(3)));
     /// ```
-    #[inline]
+    #[inline(always)]
     pub fn send(&self, msg: T) -> Result<(), SendError<T>> {
         match self.0.send(&Parking(WaitReason::Send(self.0.address())), msg, None) {
             Ok(()) => {

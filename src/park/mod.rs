@@ -374,9 +374,44 @@ pub(crate) struct ParkRequest {
     pub(crate) reason: WaitReason,
     /// A cancellation may end it.
     pub(crate) heeds: bool,
-    /// Publishes the wait; `false`: there is no need to wait.
-    pub(crate) publish: unsafe fn(*mut (), Ticket) -> bool,
-    pub(crate) publish_data: *mut (),
+    publish: unsafe fn(*mut (), Ticket) -> bool,
+    /// The closure in the frame of whoever parks, which that function is for.
+    closure: *mut (),
+}
+
+impl ParkRequest {
+    fn new<P: FnOnce(Ticket) -> bool>(
+        reason: WaitReason,
+        deadline: Option<Instant>,
+        cancel: Cancel,
+        closure: &mut Option<P>,
+    ) -> ParkRequest {
+        /// Takes the closure out of the waiting frame and calls it.
+        unsafe fn publish<P: FnOnce(Ticket) -> bool>(closure: *mut (), ticket: Ticket) -> bool {
+            // SAFETY: the caller's promise.
+            let publish = unsafe { &mut *closure.cast::<Option<P>>() }.take();
+            publish.is_some_and(|publish| publish(ticket))
+        }
+        ParkRequest {
+            deadline,
+            due: Cell::new(u64::MAX),
+            reason,
+            heeds: cancel != Cancel::Defer,
+            publish: publish::<P>,
+            closure: (&raw mut *closure).cast(),
+        }
+    }
+
+    /// Publishes the wait. `false`: there is no need to wait.
+    ///
+    /// # Safety
+    ///
+    /// Whoever has made this request still waits for the publication.
+    #[inline(always)]
+    pub(crate) unsafe fn publish(&self, ticket: Ticket) -> bool {
+        // SAFETY: the caller's promise: the closure is in the same frame, and nobody else is at it.
+        unsafe { (self.publish)(self.closure, ticket) }
+    }
 }
 
 /// Waits until somebody claims the ticket that `publish` is given.
@@ -384,6 +419,9 @@ pub(crate) struct ParkRequest {
 /// `publish` returns `false` if there is no need to wait after all. Whoever was handed the ticket
 /// before that may still claim it, which ends the wait as ever; otherwise the ticket is stale. It
 /// must not park, panic or run user code, and is dropped, called or not, before the wait returns.
+///
+/// What leads to the switch is inlined into the caller ([`sched::switch_away`] says why), and little
+/// more than that.
 #[inline(always)]
 pub(crate) fn park<P>(
     reason: WaitReason,
@@ -394,92 +432,93 @@ pub(crate) fn park<P>(
 where
     P: FnOnce(Ticket) -> bool,
 {
-    match sched::current_coroutine() {
-        Some(coroutine) => park_coroutine(coroutine, reason, deadline, cancel, publish),
-        None => os::park(reason, deadline, cancel, publish),
-    }
-}
-
-#[inline(always)]
-fn park_coroutine<P>(
-    coroutine: NonNull<Header>,
-    reason: WaitReason,
-    deadline: Option<Instant>,
-    cancel: Cancel,
-    publish: P,
-) -> Outcome
-where
-    P: FnOnce(Ticket) -> bool,
-{
-    /// Takes the closure out of the suspended frame and calls it.
-    unsafe fn call<P: FnOnce(Ticket) -> bool>(data: *mut (), ticket: Ticket) -> bool {
-        // SAFETY: `data` is the address of the caller's `Option<P>`, whose frame is suspended.
-        let publish = unsafe { &mut *data.cast::<Option<P>>() }.take();
-        publish.is_some_and(|publish| publish(ticket))
-    }
-
+    let mut publish = Some(publish);
+    let mut request = ParkRequest::new(reason, deadline, cancel, &mut publish);
+    let Some(coroutine) = sched::current_coroutine() else {
+        return park_thread(&request, deadline, cancel);
+    };
     // SAFETY: this function runs on that coroutine.
     let header = unsafe { coroutine.as_ref() };
-    // SAFETY: so this is its home.
-    let resident = unsafe { header.resident() };
-    let (mut deadline, own) = (deadline, deadline);
-    // The deadline is that of a scope, which comes before the wait's own.
+    // SAFETY: so this is its home, and it has started.
+    let frames = unsafe { &header.resident().started().frames };
+    // A deadline of a scope, which comes before the wait's own.
     let mut bounded = false;
-    // SAFETY: as it runs, it has started.
-    let frames = unsafe { &resident.started().frames };
     if header.status.is_cancelled() || !frames.get().is_null() {
-        match scopes::attend(Some(header), cancel) {
-            Attention::Deliver => {
-                // Each delivery lets others run, so that a loop that swallows them cannot hog its
-                // home. What the publication owns may be a lock.
+        match attend(header, cancel, &mut request) {
+            Attended::Wait { bounded: by_scope } => bounded = by_scope,
+            Attended::Deliver => {
+                // What the publication owns may be a lock.
                 mem::drop(publish);
-                sched::yield_now();
-                return delivered(cancel);
+                return yield_and_deliver(cancel);
             }
-            Attention::Until(Some(until)) if own.is_none_or(|own| until < own) => {
-                (deadline, bounded) = (Some(until), true);
-            }
-            Attention::Until(_) => {}
         }
     }
     #[cfg(debug_assertions)]
     held_check::check(header, reason);
-    let mut publish = Some(publish);
-    let mut request = ParkRequest {
-        deadline,
-        due: Cell::new(u64::MAX),
-        reason,
-        heeds: cancel != Cancel::Defer,
-        publish: call::<P>,
-        publish_data: (&raw mut publish).cast(),
-    };
     // SAFETY: this is the running coroutine, and the request outlives the suspension.
-    let suspend = || unsafe { coroutine::suspend(header, (&raw mut request).cast()) };
-    if !resident.spans.left_for(|| sched::switching_off_panics(suspend)) {
+    if !unsafe { sched::switch_away(header, (&raw mut request).cast()) } {
         // The panic in progress cannot leave this thread, or a subscriber is being told of a switch:
         // the thread waits with it.
-        return os::park(reason, own, Cancel::Defer, |ticket| {
-            publish.take().is_some_and(|publish| publish(ticket))
-        });
+        return park_thread(&request, deadline, Cancel::Defer);
     }
-    let outcome = resident.outcome.replace(Outcome::Woken);
+    // SAFETY: it runs again.
+    let outcome = unsafe { header.resident() }.outcome.replace(Outcome::Woken);
     // A publication that was never called would still own what it captured.
     mem::drop(publish);
     match outcome {
         Outcome::Woken => Outcome::Woken,
-        Outcome::TimedOut if !bounded => Outcome::TimedOut,
-        outcome => {
-            let passed = deadline.filter(|_| outcome == Outcome::TimedOut);
-            ended(header, cancel, passed)
+        outcome => ended(header, cancel, outcome, request.deadline.filter(|_| bounded)),
+    }
+}
+
+/// Parks the thread for the caller of [`park`].
+#[inline(never)]
+fn park_thread(request: &ParkRequest, deadline: Option<Instant>, cancel: Cancel) -> Outcome {
+    os::park(request.reason, deadline, cancel, |ticket| {
+        // SAFETY: the frame of the request waits for this.
+        unsafe { request.publish(ticket) }
+    })
+}
+
+/// What a coroutine that is cancelled, or in a scope, does at a wait.
+enum Attended {
+    /// It waits. `bounded`: until the deadline of a scope, which is now the request's.
+    Wait { bounded: bool },
+    /// It is told.
+    Deliver,
+}
+
+#[cold]
+fn attend(header: &Header, cancel: Cancel, request: &mut ParkRequest) -> Attended {
+    match scopes::attend(Some(header), cancel) {
+        Attention::Deliver => Attended::Deliver,
+        Attention::Until(until) => {
+            let own = request.deadline;
+            let bound = until.filter(|until| own.is_none_or(|own| *until < own));
+            request.deadline = bound.or(own);
+            Attended::Wait { bounded: bound.is_some() }
         }
     }
 }
 
-/// What a wait returns that was ended for a scope, or by its deadline. If no scope is over that it
-/// heeds, it is a destructor's of a coroutine that unwinds already, or the scope was left: it goes on.
+/// Each delivery lets others run, so that a loop that swallows them cannot hog its home.
 #[cold]
-fn ended(header: &Header, cancel: Cancel, passed: Option<Instant>) -> Outcome {
-    match scopes::settle(Some(header), cancel, passed) {
+fn yield_and_deliver(cancel: Cancel) -> Outcome {
+    sched::yield_now();
+    delivered(cancel)
+}
+
+/// What a wait returns that no waker has ended. `bound`: the deadline of a scope that was its own.
+///
+/// If no scope is over that it heeds, it is a destructor's of a coroutine that unwinds already, or the
+/// scope was left: it goes on.
+#[cold]
+fn ended(header: &Header, cancel: Cancel, outcome: Outcome, bound: Option<Instant>) -> Outcome {
+    let timed_out = outcome == Outcome::TimedOut;
+    if timed_out && bound.is_none() {
+        return Outcome::TimedOut;
+    }
+    match scopes::settle(Some(header), cancel, bound.filter(|_| timed_out)) {
         true => delivered(cancel),
         false => Outcome::Interrupted,
     }

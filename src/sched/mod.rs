@@ -210,41 +210,62 @@ pub(crate) fn random_below(n: usize) -> Option<usize> {
 }
 
 /// Lets others run. On a plain thread, the system's yield.
-///
-/// This and all else that leads to a switch is inlined as far up as may be: a switch is a `call`
-/// on the machine's side and a `ret` on the coroutine's, and each frame that returns in between
-/// costs the processor's return predictor a miss on the way in and another on the way out.
-#[inline]
+#[inline(always)]
 pub(crate) fn yield_now() {
     let Some(coroutine) = current_coroutine() else {
         return std::thread::yield_now();
     };
-    // SAFETY: this is the running coroutine; a null word is a yield.
-    let suspend = || unsafe { coroutine::suspend(coroutine.as_ref(), ptr::null_mut()) };
-    // SAFETY: as above.
-    let spans = unsafe { &coroutine.as_ref().resident().spans };
     // Without a way to move the panic in progress off this thread there is nothing to yield to.
-    let _yielded = spans.left_for(|| switching_off_panics(suspend));
+    // SAFETY: this is the running coroutine; a null word is a yield.
+    let _yielded = unsafe { switch_away(coroutine.as_ref(), ptr::null_mut()) };
 }
 
-/// Calls `suspend`, which switches away and back, with no panic counted on this thread meanwhile.
-/// `false`: that cannot be had, and `suspend` was not called.
-#[inline]
-pub(crate) fn switching_off_panics(suspend: impl FnOnce()) -> bool {
-    if !std::thread::panicking() {
-        suspend();
-        return true;
+/// Leaves the running coroutine for its machine, and returns when it is resumed, with nothing of it on
+/// the thread meanwhile: no panic that is counted, no span. `false`: that cannot be had.
+///
+/// This is inlined as far up as may be, into the program's own functions: a switch is a `call` on the
+/// machine's side and a `ret` on the coroutine's, so a function that is entered before a switch and
+/// left after it costs the processor's return predictor a miss on the way in and another on the way
+/// out. All else that a wait needs is called before and after.
+///
+/// # Safety
+///
+/// `header` is the running coroutine's; `word` is null for a yield, or points to a
+/// [`ParkRequest`](crate::park::ParkRequest) in a frame below.
+#[inline(always)]
+pub(crate) unsafe fn switch_away(header: &Header, word: *mut ()) -> bool {
+    // SAFETY: the caller runs on this coroutine, so this is its home.
+    if unsafe { header.resident() }.spans.are_entered() || std::thread::panicking() {
+        // SAFETY: the caller's promise.
+        return unsafe { switch_away_from(header, word) };
     }
-    unwinding_switch(suspend)
+    // SAFETY: as above.
+    unsafe { coroutine::suspend(header, word) };
+    true
 }
 
+/// [`switch_away`] from the middle of a panic, or of a span.
+///
+/// # Safety
+///
+/// As there.
 #[cold]
-fn unwinding_switch(suspend: impl FnOnce()) -> bool {
-    let Some(shared) = current_shared() else { return false };
-    let Ok(moved) = shared.bank.move_off() else { return false };
-    suspend();
-    shared.bank.move_back(moved);
-    true
+#[inline(never)]
+unsafe fn switch_away_from(header: &Header, word: *mut ()) -> bool {
+    // SAFETY: as there.
+    unsafe { header.resident() }.spans.left_for(|| {
+        // SAFETY: as there.
+        let suspend = || unsafe { coroutine::suspend(header, word) };
+        if !std::thread::panicking() {
+            suspend();
+            return true;
+        }
+        let Some(shared) = current_shared() else { return false };
+        let Ok(moved) = shared.bank.move_off() else { return false };
+        suspend();
+        shared.bank.move_back(moved);
+        true
+    })
 }
 
 /// Runs what the caller is about to wait for in `join`, if that would run next anyway, until it ends or
@@ -259,8 +280,14 @@ pub(crate) fn call_joined(child: &Coroutine) -> bool {
 #[inline]
 pub(crate) fn cooperate() {
     if with_machine(|machine| machine.current().is_some() && machine.spend()) == Some(true) {
-        yield_now();
+        give_way();
     }
+}
+
+#[cold]
+#[inline(never)]
+fn give_way() {
+    yield_now();
 }
 
 /// Counts an attempt that failed and did not wait, and yields after a good number of them in a row:
@@ -271,7 +298,7 @@ pub(crate) fn cooperate() {
 #[inline]
 pub(crate) fn tried_in_vain() {
     if with_machine(|machine| machine.current().is_some() && machine.try_in_vain()) == Some(true) {
-        yield_now();
+        give_way();
     }
 }
 

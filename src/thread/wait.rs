@@ -40,7 +40,7 @@ pub fn park_timeout_ms(ms: u32) {
     park_timeout(Duration::from_millis(ms.into()));
 }
 
-#[inline]
+#[inline(always)]
 fn park_until(timeout: Option<Duration>) {
     let deadline = timeout.and_then(park::deadline_after);
     let Some(coroutine) = sched::current_coroutine() else { return park_os(deadline) };

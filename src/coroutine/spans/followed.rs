@@ -193,6 +193,12 @@ impl Spans {
         drop(self.followed.take());
     }
 
+    /// Whether something is entered, so that a switch has to do with it.
+    #[inline]
+    pub(crate) fn are_entered(&self) -> bool {
+        self.entered.get()
+    }
+
     /// Calls `switch`, which switches away and back if it says so, with nothing entered on this thread
     /// meanwhile. `false`: nobody is to switch here, and `switch` was perhaps not called.
     #[inline]

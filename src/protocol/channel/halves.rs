@@ -97,23 +97,17 @@ impl<T, H: Host> SenderHalf<T, H> {
 
     #[inline]
     pub(crate) fn try_send(&self, message: T) -> Result<(), SendStop<T>> {
-        match self.channel.rendezvous {
-            true => self.channel.try_send_meeting(message),
-            false => self.channel.try_send_buffered(message),
-        }
+        self.channel.try_send(message)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn send(
         &self,
         host: &H,
         message: T,
         deadline: Option<Instant>,
     ) -> Result<(), SendStop<T>> {
-        match self.channel.rendezvous {
-            true => self.channel.send_meeting(host, message, deadline),
-            false => self.channel.send_buffered(host, message, deadline),
-        }
+        self.channel.send(host, message, deadline)
     }
 
     /// Completes what a select has chosen.
@@ -171,18 +165,12 @@ impl<T, H: Host> ReceiverHalf<T, H> {
 
     #[inline]
     pub(crate) fn try_receive(&self, host: &H) -> Result<T, ReceiveStop> {
-        match self.channel.rendezvous {
-            true => self.channel.try_receive_meeting(host),
-            false => self.channel.try_receive_buffered(),
-        }
+        self.channel.try_receive(host)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn receive(&self, host: &H, deadline: Option<Instant>) -> Result<T, ReceiveStop> {
-        match self.channel.rendezvous {
-            true => self.channel.receive_meeting(host, deadline),
-            false => self.channel.receive_buffered(host, deadline),
-        }
+        self.channel.receive(host, deadline)
     }
 
     /// Completes what a select has chosen. Waits only for another select to do so.

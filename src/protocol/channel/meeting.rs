@@ -1,4 +1,4 @@
-//! Sending and receiving without a buffer: the two sides meet.
+//! Sends and receives without a buffer: the two sides meet.
 //!
 //! Who comes second finds the first one in its queue, claims its wait, and moves the message from
 //! or to its frame. A claimed wait ends by nothing else, so whoever was cancelled or timed out has
@@ -10,15 +10,12 @@
 
 #![expect(unsafe_code, reason = "moves messages between suspended frames")]
 
+use super::exchange::Step;
 use super::select::Promise;
 use super::state::{Guard, State};
-use super::{
-    Channel, Ended, Host, Offer, Patience, ReceiveStop, SendStop, Side, Waiter, WaiterNode,
-};
-use crate::util::wait_list::Node;
+use super::{Channel, Host, Offer, Patience, Side};
 use std::cell::UnsafeCell;
 use std::ptr::NonNull;
-use std::time::Instant;
 
 /// Where a select that sends leaves its message. Used with the channel locked.
 pub(super) struct Delivery<T, H: Host> {
@@ -28,130 +25,52 @@ pub(super) struct Delivery<T, H: Host> {
 }
 
 impl<T, H: Host> Channel<T, H> {
+    /// Hands the message in the slot to a receiver that waits, if one does.
     #[inline]
-    pub(super) fn try_send_meeting(&self, message: T) -> Result<(), SendStop<T>> {
-        let mut state = self.lock();
+    pub(super) fn step_to_meet_receiver<'a>(
+        &'a self,
+        mut state: Guard<'a, State<T, H>>,
+        slot: &mut Option<T>,
+    ) -> Step<'a, T, H> {
         match state.receivers.claim_first() {
             Some((claimed, receiver)) => {
                 // SAFETY: the wait has just been claimed, and the channel is locked.
-                unsafe { state.hand_over(receiver.offer, message) };
+                unsafe { state.hand_over(receiver.offer, slot) };
                 drop(state);
                 drop(claimed);
-                Ok(())
+                Step::Done
             }
-            None if state.receivers_gone => Err(SendStop::Disconnected(message)),
-            None => Err(SendStop::Timeout(message)),
+            None if state.receivers_gone => Step::Disconnected,
+            None => Step::Wait(state),
         }
     }
 
+    /// Takes the message of a sender that waits, if one does.
     #[inline]
-    pub(super) fn send_meeting(
-        &self,
+    pub(super) fn step_to_meet_sender<'a>(
+        &'a self,
         host: &H,
-        mut message: T,
-        deadline: Option<Instant>,
-    ) -> Result<(), SendStop<T>> {
+        mut state: Guard<'a, State<T, H>>,
+        slot: &mut Option<T>,
+    ) -> Step<'a, T, H> {
         loop {
-            let mut state = self.lock();
-            if let Some((claimed, receiver)) = state.receivers.claim_first() {
-                // SAFETY: the wait has just been claimed, and the channel is locked.
-                unsafe { state.hand_over(receiver.offer, message) };
-                drop(state);
-                drop(claimed);
-                return Ok(());
-            }
-            if state.receivers_gone {
-                drop(state);
-                return Err(SendStop::Disconnected(message));
-            }
-            let slot = UnsafeCell::new(Some(message));
-            let ended = self.wait_to_meet(host, state, Side::Senders, &slot, deadline);
-            let Some(left) = slot.into_inner() else { return Ok(()) };
-            match ended {
-                // The other side has gone, or has not completed what it had chosen.
-                Ended::Woken | Ended::Interrupted => message = left,
-                Ended::TimedOut => return Err(SendStop::Timeout(left)),
-                Ended::Cancelled => return Err(SendStop::Cancelled(left)),
-            }
-        }
-    }
-
-    #[inline]
-    pub(super) fn try_receive_meeting(&self, host: &H) -> Result<T, ReceiveStop> {
-        loop {
-            let mut state = self.lock();
-            if let Some(message) = state.take_back() {
-                return Ok(message);
+            if state.has_message() {
+                // A message that a select was given and did not want.
+                *slot = state.buffer.pop().map(|(message, _)| message);
+                return Step::Done;
             }
             match state.senders.claim_first() {
                 Some((claimed, sender)) => {
-                    if let Some(message) = self.complete_meeting(host, state, claimed, sender.offer)
-                    {
-                        return Ok(message);
+                    *slot = self.complete_meeting(host, state, claimed, sender.offer);
+                    if slot.is_some() {
+                        return Step::Done;
                     }
                 }
-                None if state.senders_gone => return Err(ReceiveStop::Disconnected),
-                None => return Err(ReceiveStop::Timeout),
+                None if state.senders_gone => return Step::Disconnected,
+                None => return Step::Wait(state),
             }
+            state = self.lock();
         }
-    }
-
-    #[inline]
-    pub(super) fn receive_meeting(
-        &self,
-        host: &H,
-        deadline: Option<Instant>,
-    ) -> Result<T, ReceiveStop> {
-        loop {
-            let mut state = self.lock();
-            if let Some(message) = state.take_back() {
-                return Ok(message);
-            }
-            if let Some((claimed, sender)) = state.senders.claim_first() {
-                match self.complete_meeting(host, state, claimed, sender.offer) {
-                    Some(message) => return Ok(message),
-                    None => continue,
-                }
-            }
-            if state.senders_gone {
-                return Err(ReceiveStop::Disconnected);
-            }
-            let slot = UnsafeCell::new(None);
-            let ended = self.wait_to_meet(host, state, Side::Receivers, &slot, deadline);
-            match (slot.into_inner(), ended) {
-                (Some(message), _) => return Ok(message),
-                (None, Ended::Woken | Ended::Interrupted) => {}
-                (None, Ended::TimedOut) => return Err(ReceiveStop::Timeout),
-                (None, Ended::Cancelled) => return Err(ReceiveStop::Cancelled),
-            }
-        }
-    }
-
-    /// Joins the queue of `side` with what it offers, and unlocks.
-    #[inline]
-    fn wait_to_meet(
-        &self,
-        host: &H,
-        mut state: Guard<'_, State<T, H>>,
-        side: Side,
-        slot: &UnsafeCell<Option<T>>,
-        deadline: Option<Instant>,
-    ) -> Ended {
-        let mut node: Option<WaiterNode<H>> = None;
-        let ended = host.park(deadline, Patience::Cancellable, |ticket| {
-            let offer = Offer::Slot(NonNull::from(slot).cast());
-            let waiter = Waiter { ticket, select: None, offer };
-            let node = NonNull::from(node.insert(Node::new(waiter)));
-            // SAFETY: the node is in the frame of this wait, and leaves the queue below unless it
-            // was taken off by who has met it.
-            unsafe { state.queue(side).list.push_back(node) };
-            self.unlock_for_watchers(state, side);
-            true
-        });
-        if ended != Ended::Woken {
-            self.leave(side, node.as_mut());
-        }
-        ended
     }
 
     /// Unlocks after one of `side` has joined its queue: those who watch for one are told.
@@ -259,27 +178,20 @@ impl<T, H: Host> Channel<T, H> {
 }
 
 impl<T, H: Host> State<T, H> {
-    /// Leaves a message with a receiver that was claimed; one that is polled finds it in the buffer.
+    /// Leaves the message in the slot with a receiver that was claimed; one that is polled finds it in
+    /// the buffer.
     ///
     /// # Safety
     ///
     /// As [`fill`].
     #[inline]
-    unsafe fn hand_over(&mut self, offer: Offer, message: T) {
+    unsafe fn hand_over(&mut self, offer: Offer, slot: &mut Option<T>) {
+        let Some(message) = slot.take() else { return };
         match offer {
             Offer::None => self.buffer.push(message),
             // SAFETY: the caller's promise.
             _ => unsafe { fill(offer, message) },
         }
-    }
-
-    /// A message that a select was given and did not want.
-    #[inline]
-    fn take_back(&mut self) -> Option<T> {
-        if !self.has_message() {
-            return None;
-        }
-        self.buffer.pop().map(|(message, _)| message)
     }
 }
 

@@ -10,8 +10,9 @@
 //! |---|---|
 //! | [`buffer`] | messages that stand between a send and a receive |
 //! | [`state`] | what the lock guards; whom to wake |
-//! | [`buffered`] | send and receive with a buffer |
-//! | [`meeting`] | send and receive without one |
+//! | [`exchange`] | send and receive: their waits |
+//! | [`buffered`] | their steps with a buffer |
+//! | [`meeting`] | and without one |
 //! | [`halves`] | the counted handles, and the two cases of a select that they are |
 //! | [`polled`] | send and receive of futures |
 //! | [`select`] | one of many |
@@ -20,6 +21,7 @@
 
 mod buffer;
 mod buffered;
+mod exchange;
 mod halves;
 mod meeting;
 #[cfg(all(test, loom))]

@@ -169,7 +169,7 @@ impl<T, H: Host> State<T, H> {
     #[inline]
     pub(super) fn take_quietly(&mut self) -> Option<T> {
         let waiting = [&self.senders, &self.send_watchers, &self.receivers];
-        if waiting.into_iter().all(Queue::is_empty) && self.has_message() {
+        if self.has_message() && waiting.into_iter().all(Queue::is_empty) {
             return self.buffer.pop_plainly();
         }
         None

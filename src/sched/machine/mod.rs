@@ -304,8 +304,8 @@ impl Machine {
             self.set_timer(header, request, self.shared.nanos(deadline));
         }
         let ticket = Ticket::for_coroutine(header, seq);
-        // SAFETY: the request says how to call its publication, and this is the only call.
-        if unsafe { (request.publish)(request.publish_data, ticket) } {
+        // SAFETY: it is suspended until this wait is claimed.
+        if unsafe { request.publish(ticket) } {
             return true;
         }
         // Nobody has been told, but sysmon or a cancellation may have claimed the wait; then it
