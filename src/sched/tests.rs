@@ -304,6 +304,32 @@ fn work_without_end_does_not_keep_it_from_polling() {
     drop(scheduler.world.wait_until(|state| state.glances >= 10 && state.asleep));
 }
 
+/// Sysmon nudges a machine whose schedules are long. Then a count of schedules is no measure of how
+/// long others wait.
+#[test]
+fn what_comes_from_outside_has_its_turn_after_a_nudge() {
+    let scheduler = Scheduler::new();
+    let (waits, spawned) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicBool::new(false)));
+    let (busy_waits, is_spawned) = (waits.clone(), spawned.clone());
+    let (told, rounds) = mpsc::channel();
+    scheduler.spawn(move || {
+        while !is_spawned.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+        let mut rounds = 0;
+        while busy_waits.load(Ordering::Acquire) {
+            with_processor(|processor, _| processor.watch.nudge.store(true, Ordering::Relaxed));
+            spawn(|| ()).join().unwrap();
+            rounds += 1;
+        }
+        told.send(rounds).unwrap();
+    });
+    scheduler.spawn(move || waits.store(false, Ordering::Release));
+    spawned.store(true, Ordering::Release);
+    let rounds = rounds.recv().unwrap();
+    assert!(rounds < 16, "{rounds} others went before");
+}
+
 #[test]
 fn many_wakes_from_outside_interrupt_it_once() {
     const PARKED: usize = 100;

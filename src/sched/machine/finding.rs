@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// Every so many schedules inbox and timers are looked at although there is work.
 pub(super) const LOOK_EVERY: u64 = 16;
 /// Every so many schedules the clock is looked at although there is work, to see whether to poll,
-/// and what was spawned from outside or sent here comes first.
+/// and what was spawned from outside or sent here comes first; as it does after a nudge.
 const OUTSIDE_EVERY: u64 = 64;
 /// How old the last poll must be for another one while there is work, in nanoseconds. When
 /// schedules are few and long, sysmon asks for one instead.
@@ -192,12 +192,12 @@ impl Machine {
     }
 
     /// What a machine looks at now and then although it has work. Returns what was sent here or
-    /// spawned from outside, each fourth time.
+    /// spawned from outside, each fourth time, and when schedules are few and long.
     #[cold]
     pub(super) fn look_around(&self, schedules: u64) -> Option<Coroutine> {
         self.take_inbox();
         let nudged = self.processor.watch.nudge.load(Ordering::Relaxed);
-        let look_outside = schedules.is_multiple_of(OUTSIDE_EVERY);
+        let mut look_outside = schedules.is_multiple_of(OUTSIDE_EVERY);
         if nudged || look_outside {
             let now = self.shared.now();
             self.processor.watch.set_clock(clock(now));
@@ -208,6 +208,7 @@ impl Machine {
                     // To be back here at the next schedule.
                     self.processor.watch.nudge.store(true, Ordering::Relaxed);
                 }
+                look_outside |= !walks;
                 if !walks || now.saturating_sub(self.polled_at.get()) >= POLL_AFTER {
                     self.polled_at.set(now);
                     self.poll(Some(Duration::ZERO));
@@ -220,7 +221,7 @@ impl Machine {
             return None;
         }
         // The oldest of the backlog and those from outside take turns to come first.
-        match schedules.is_multiple_of(2 * OUTSIDE_EVERY) {
+        match self.outside_first.replace(!self.outside_first.get()) {
             true => self.take_start().or_else(|| self.take_global()).or_else(|| self.take_oldest()),
             false => {
                 self.take_oldest().or_else(|| self.take_start()).or_else(|| self.take_global())

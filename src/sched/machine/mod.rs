@@ -82,6 +82,8 @@ pub(crate) struct Machine {
     streak: Cell<u32>,
     /// Of residents and starts, whose turn it is.
     residents_turn: Cell<bool>,
+    /// What was spawned from outside goes before the oldest of the backlog, next time.
+    outside_first: Cell<bool>,
     budget: Cell<u32>,
     /// Attempts in a row that failed and did not wait.
     tries: Cell<u32>,
@@ -122,6 +124,7 @@ pub(super) fn run(shared: Arc<Shared>, processor: Arc<Processor>, runq: RunQueue
         joining: Cell::new(0),
         streak: Cell::new(0),
         residents_turn: Cell::new(true),
+        outside_first: Cell::new(true),
         budget: Cell::new(BUDGET),
         tries: Cell::new(0),
         patience: Cell::new(0),
@@ -549,7 +552,8 @@ impl Machine {
     #[inline]
     pub(super) fn spend(&self) -> bool {
         let budget = self.budget.get();
-        self.budget.set(budget.wrapping_sub(1));
+        // It stays there until there is a yield, which a panic in progress may not have.
+        self.budget.set(budget.saturating_sub(1));
         self.tries.set(0);
         budget == 0
     }
