@@ -162,6 +162,28 @@ fn a_shutdown_says_what_did_not_end() {
     assert_eq!(after.threads, threads, "the last coroutine takes its threads with it");
 }
 
+fn a_shutdown_does_not_wait_for_a_report_that_does_not_end() {
+    let threads = possessions().threads;
+    let (told, reported) = mpsc::channel();
+    let (let_go, held) = mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let runtime = pirn::Builder::new()
+        .workers(1)
+        .stall_after(Duration::from_millis(20))
+        .on_stall(move |_| {
+            let _gone = told.send(());
+            let _gone = held.lock().unwrap().recv();
+        })
+        .build()
+        .unwrap();
+    runtime.run(move || reported.recv().unwrap());
+    let outcome = runtime.shutdown(Duration::from_millis(50)).unwrap_err();
+    assert_eq!(outcome.coroutines(), 0);
+    assert!(outcome.to_string().starts_with("threads"), "{outcome}");
+    drop(let_go);
+    assert_eq!(settled(threads, PATIENCE).threads, threads);
+}
+
 fn a_hundred_thousand_parked_coroutines_unwind() {
     struct Counted(Arc<AtomicUsize>);
 
@@ -239,6 +261,7 @@ fn an_idle_process_makes_no_wakeups() {
 fn lifecycle() {
     runtimes_leave_nothing_behind();
     a_shutdown_says_what_did_not_end();
+    a_shutdown_does_not_wait_for_a_report_that_does_not_end();
     a_hundred_thousand_parked_coroutines_unwind();
     an_idle_process_makes_no_wakeups();
 }

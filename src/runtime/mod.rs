@@ -69,11 +69,11 @@ impl ShutdownTimeout {
 
 impl fmt::Display for ShutdownTimeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} coroutines had not ended when the time for shutdown was over",
-            self.coroutines
-        )
+        match self.coroutines {
+            0 => write!(f, "threads of the runtime"),
+            count => write!(f, "{count} coroutines"),
+        }?;
+        write!(f, " had not ended when the time for shutdown was over")
     }
 }
 
@@ -160,8 +160,8 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// If some had not ended by then. Those keep their threads, and all that they use, for as long
-    /// as they last; nothing is freed under them.
+    /// If some had not ended by then, or a job or report on one of the runtime's threads. Those keep
+    /// their threads, and all that they use, for as long as they last; nothing is freed under them.
     ///
     /// # Panics
     ///

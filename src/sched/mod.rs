@@ -17,6 +17,7 @@ mod tests;
 #[cfg_attr(target_os = "linux", path = "thread_state/linux.rs")]
 #[cfg_attr(not(target_os = "linux"), path = "thread_state/other.rs")]
 mod thread_state;
+mod threads;
 mod tls;
 
 pub use counters::WorkerCounters;

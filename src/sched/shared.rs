@@ -11,6 +11,7 @@ use crate::sched::migrants::Migrants;
 use crate::sched::processor::Processor;
 use crate::sched::record::Recorder;
 use crate::sched::sysmon::Sysmon;
+use crate::sched::threads::Threads;
 use crate::stack::{Class, Stacks};
 use crossbeam_deque::Injector;
 use crossbeam_utils::CachePadded;
@@ -18,7 +19,6 @@ use std::io;
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// All schedulers of the process, for dumps.
@@ -151,7 +151,7 @@ pub(crate) struct Shared {
     pub(crate) retired: Mutex<Retired>,
     /// What those had spawned more than finished, for debuggers, which see through no lock.
     pub(crate) retired_live: AtomicU64,
-    machines: Mutex<Vec<thread::JoinHandle<()>>>,
+    pub(super) threads: Threads,
     pub(crate) sysmon: Sysmon,
     pub(crate) recorder: Option<Arc<Recorder>>,
     /// Cancels everything and refuses new work from outside.
@@ -187,7 +187,7 @@ impl Shared {
             generation: CachePadded::default(),
             retired: Mutex::default(),
             retired_live: AtomicU64::new(0),
-            machines: Mutex::default(),
+            threads: Threads::default(),
             sysmon: Sysmon::new(),
             stopping: AtomicBool::new(false),
             finished: AtomicBool::new(false),
@@ -195,11 +195,7 @@ impl Shared {
             next_processor: AtomicUsize::new(0),
         });
         let started = (0..workers).try_for_each(|_| shared.start_machine(false));
-        let started = started.and_then(|()| {
-            let sysmon = super::sysmon::start(shared.clone())?;
-            shared.lock_machines().push(sysmon);
-            Ok(())
-        });
+        let started = started.and_then(|()| super::sysmon::start(shared.clone()));
         if let Err(error) = started {
             shared.stop();
             shared.join(None);
@@ -225,18 +221,11 @@ impl Shared {
         self.change_processors(|list| list.push(processor.clone()));
         let shared = self.clone();
         let ours = processor.clone();
-        let spawned = thread::Builder::new()
-            .name(name)
-            .spawn(move || super::machine::run(shared, ours, runq));
-        match spawned {
-            Ok(handle) => self.lock_machines().push(handle),
-            Err(error) => {
-                self.change_processors(|list| list.retain(|other| !Arc::ptr_eq(other, &processor)));
-                processor.driver.close();
-                return Err(error);
-            }
-        }
-        Ok(())
+        let run = move || super::machine::run(shared, ours, runq);
+        self.threads.spawn(name, run).inspect_err(|_| {
+            self.change_processors(|list| list.retain(|other| !Arc::ptr_eq(other, &processor)));
+            processor.driver.close();
+        })
     }
 
     pub(crate) fn processors(&self) -> Arc<[Arc<Processor>]> {
@@ -259,10 +248,6 @@ impl Shared {
         change(&mut list);
         *guard = list.into();
         self.generation.fetch_add(1, Ordering::Release);
-    }
-
-    fn lock_machines(&self) -> std::sync::MutexGuard<'_, Vec<thread::JoinHandle<()>>> {
-        self.machines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Nanoseconds since the scheduler started; beyond the clock's reach it stays at the end.
@@ -379,7 +364,7 @@ impl Shared {
         self.sysmon.notice_end();
     }
 
-    /// Waits for the machines; `false`: the time was over first.
+    /// Waits for the threads; `false`: the time was over first.
     pub(crate) fn join(&self, deadline: Option<Instant>) -> bool {
         self.finish_if_empty();
         if let Some(deadline) = deadline
@@ -387,17 +372,15 @@ impl Shared {
         {
             return false;
         }
-        loop {
-            let Some(machine) = self.lock_machines().pop() else { break };
-            let _panicked = machine.join();
+        let ended = self.threads.join(deadline);
+        if ended {
+            self.bank.close();
         }
-        self.bank.close();
-        true
+        ended
     }
 
     /// Whether the caller is one of the threads that [`Shared::join`] waits for.
     pub(crate) fn is_own_thread(&self) -> bool {
-        let current = thread::current().id();
-        self.lock_machines().iter().any(|machine| machine.thread().id() == current)
+        self.threads.are_calling()
     }
 }

@@ -20,7 +20,6 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// The shortest and the longest nap.
@@ -170,9 +169,10 @@ impl Sysmon {
 }
 
 /// Starts the watch.
-pub(super) fn start(shared: Arc<Shared>) -> io::Result<thread::JoinHandle<()>> {
+pub(super) fn start(shared: Arc<Shared>) -> io::Result<()> {
     let name = format!("{}-sysmon", shared.config.name);
-    thread::Builder::new().name(name).spawn(move || Watcher::new(shared).run())
+    let watched = shared.clone();
+    shared.threads.spawn(name, move || Watcher::new(watched).run())
 }
 
 struct Watcher {

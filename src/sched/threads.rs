@@ -1,0 +1,99 @@
+//! The runtime's own threads: started, counted, and waited for.
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+/// See the module's description.
+#[derive(Default)]
+pub(crate) struct Threads(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    state: Mutex<State>,
+    ended: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Those that have not ended, and a few that have.
+    handles: Vec<JoinHandle<()>>,
+    running: usize,
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Counts a thread until it ends, however that is.
+struct Running(Arc<Inner>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.lock().running -= 1;
+        self.0.ended.notify_all();
+    }
+}
+
+impl Threads {
+    pub(crate) fn spawn(
+        &self,
+        name: String,
+        body: impl FnOnce() + Send + 'static,
+    ) -> io::Result<()> {
+        let mut state = self.0.lock();
+        state.running += 1;
+        let running = Running(self.0.clone());
+        drop(state);
+        let handle = thread::Builder::new().name(name).spawn(move || {
+            let _running = running;
+            body();
+        })?;
+        state = self.0.lock();
+        // A thread that has ended keeps its stack for as long as somebody could join it.
+        let ended: Vec<_> = state.handles.extract_if(.., |other| other.is_finished()).collect();
+        state.handles.push(handle);
+        drop(state);
+        drop(ended);
+        Ok(())
+    }
+
+    /// Waits until all have ended; `false`: the time was over first.
+    pub(crate) fn join(&self, deadline: Option<Instant>) -> bool {
+        let mut state = self.0.lock();
+        while state.running > 0 {
+            state = match deadline {
+                None => self.0.ended.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(deadline) => {
+                    let left = deadline.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        return false;
+                    }
+                    let waited = self.0.ended.wait_timeout(state, left);
+                    waited.unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+        }
+        let handles = std::mem::take(&mut state.handles);
+        drop(state);
+        for handle in handles {
+            let _panicked = handle.join();
+        }
+        true
+    }
+
+    /// Whether the caller is one of them.
+    pub(crate) fn are_calling(&self) -> bool {
+        let current = thread::current().id();
+        self.0.lock().handles.iter().any(|handle| handle.thread().id() == current)
+    }
+
+    /// How many have been started and not been let go of.
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> usize {
+        self.0.lock().handles.len()
+    }
+}
