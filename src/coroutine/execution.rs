@@ -10,7 +10,6 @@ use crate::protocol::status::Completion;
 use crate::sched;
 use std::any::Any;
 use std::fmt;
-use std::io::{self, Write};
 use std::panic::{self, AssertUnwindSafe};
 use std::ptr::NonNull;
 
@@ -120,15 +119,8 @@ pub(crate) fn abort_on_unwind(f: impl FnOnce()) {
 /// Runs destructors that no panic may leave, and no cancellation.
 fn abort_unless(message: &str, f: impl FnOnce()) {
     if panic::catch_unwind(AssertUnwindSafe(|| park::shielded(f))).is_err() {
-        die(message);
+        crate::util::die(message);
     }
-}
-
-/// Ends the process, saying why if that can be said: not by a macro that would panic.
-#[cold]
-pub(crate) fn die(message: &str) -> ! {
-    let _unheard = writeln!(io::stderr(), "fatal runtime error: {message}, aborting");
-    std::process::abort()
 }
 
 /// Calls `f` with what the running coroutine keeps for itself; `None` if no coroutine runs. `f`

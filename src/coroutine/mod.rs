@@ -33,7 +33,7 @@ mod unwinding;
 
 pub use execution::{Cancelled, Exited};
 pub(crate) use execution::{
-    abort_on_unwind, contained, describe, die, entry, is_cancellation, set_unwound, suspend,
+    abort_on_unwind, contained, describe, entry, is_cancellation, set_unwound, suspend,
     unwind_cancelled, unwind_exited, unwind_if_cancelled, was_cancelled, with_locals,
 };
 pub(crate) use frames::Frames;

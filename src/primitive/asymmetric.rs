@@ -63,9 +63,12 @@ mod sys {
 
     /// A full fence on each thread of the process that runs.
     pub(super) fn everywhere() {
-        let done = membarrier(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED);
-        // A registered process is refused nothing.
-        assert_eq!(done, 0, "membarrier: {}", std::io::Error::last_os_error());
+        if membarrier(libc::MEMBARRIER_CMD_PRIVATE_EXPEDITED) != 0 {
+            // A registered process is refused nothing, but for what it has had refused to itself since.
+            // The other side's fences are light already; and a panic would leave whoever cancels what
+            // borrows from it.
+            crate::util::die("membarrier(2) is refused since the runtime was started");
+        }
     }
 }
 
@@ -89,4 +92,66 @@ pub(crate) use full_fence as light_fence;
 #[cfg(loom)]
 pub(crate) fn full_fence() {
     loom::sync::atomic::fence(loom::sync::atomic::Ordering::SeqCst);
+}
+
+#[cfg(all(test, not(loom), target_os = "linux"))]
+#[expect(unsafe_code, reason = "installs a filter of system calls")]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{Command, Stdio};
+
+    /// From here on `membarrier` fails in all threads, as a sandbox may have it. `false`: no filter
+    /// is to be had.
+    fn refuse_membarrier() -> bool {
+        let step = |code: u32, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf: 0, k };
+        let is_it = step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, libc::SYS_membarrier as u32);
+        let mut program = [
+            step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0),
+            libc::sock_filter { jf: 1, ..is_it },
+            step(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+            step(libc::BPF_RET | libc::BPF_K, libc::SECCOMP_RET_ALLOW),
+        ];
+        let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+        // SAFETY: the filter and its program live until the calls have returned.
+        unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+                && libc::syscall(
+                    libc::SYS_seccomp,
+                    libc::SECCOMP_SET_MODE_FILTER,
+                    libc::SECCOMP_FILTER_FLAG_TSYNC,
+                    &raw const filter,
+                ) == 0
+        }
+    }
+
+    /// To go on would lose cancellations; to panic would leave scopes whose coroutines still borrow.
+    #[test]
+    fn a_fence_that_is_refused_ends_the_process() {
+        const CHILD: &str = "PIRN_TEST_REFUSED_FENCE";
+        const NOT_HERE: i32 = 77;
+        if std::env::var_os(CHILD).is_some() {
+            prepare_fences();
+            if !ONE_SIDED.load(Ordering::Relaxed) || !refuse_membarrier() {
+                std::process::exit(NOT_HERE);
+            }
+            heavy_fence();
+            return;
+        }
+        let name = "primitive::asymmetric::tests::a_fence_that_is_refused_ends_the_process";
+        let child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(CHILD, "1")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let output = child.wait_with_output().unwrap();
+        if output.status.code() == Some(NOT_HERE) {
+            return;
+        }
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{said}");
+        assert!(said.contains("fatal runtime error: membarrier"), "{said}");
+    }
 }

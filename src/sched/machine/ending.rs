@@ -4,7 +4,7 @@
 
 use super::Machine;
 use super::finding::repeat;
-use crate::coroutine::{self, Coroutine};
+use crate::coroutine::Coroutine;
 use crate::park::Outcome;
 use std::ptr::NonNull;
 use std::sync::{Arc, PoisonError};
@@ -15,7 +15,7 @@ pub(super) struct NeverUnwinds;
 
 impl Drop for NeverUnwinds {
     fn drop(&mut self) {
-        coroutine::die("a worker of pirn's panicked");
+        crate::util::die("a worker of pirn's panicked");
     }
 }
 
