@@ -19,7 +19,7 @@ pub(crate) mod sync {
     pub(crate) use std::sync::{Condvar, Mutex};
     pub(crate) mod atomic {
         pub(crate) use std::sync::atomic::{
-            AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+            AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
         };
     }
 }
@@ -29,7 +29,7 @@ pub(crate) mod sync {
     pub(crate) use loom::sync::{Condvar, Mutex};
     pub(crate) mod atomic {
         pub(crate) use loom::sync::atomic::{
-            AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+            AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
         };
     }
 }

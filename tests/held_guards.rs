@@ -2,7 +2,7 @@
 #![cfg(debug_assertions)]
 
 use pirn::sync::{Condvar, Mutex, RwLock, RwLockWriteGuard, mpsc};
-use pirn::{Builder, HeldGuard, thread};
+use pirn::{Builder, HeldGuard, channel, thread};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -118,4 +118,27 @@ fn a_report_that_panics_ends_no_wait() {
         seen.store(lent.load(Ordering::Relaxed), Ordering::Relaxed);
     });
     assert_eq!(seen.into_inner(), 1);
+}
+
+/// A channel that is about to be waited for is not locked meanwhile.
+#[test]
+fn a_report_may_use_the_channel_that_is_waited_for() {
+    let (sends, receives) = channel::bounded::<u32>(1);
+    let (told, seen) = (sends.clone(), Arc::new(AtomicUsize::new(0)));
+    let reports = seen.clone();
+    let report = move |held: &HeldGuard| {
+        assert!(held.waits_for.starts_with("channel receive"), "{held:?}");
+        reports.fetch_add(1 + told.len(), Ordering::Relaxed);
+    };
+    let runtime = Builder::new().workers(1).on_held_guard(report).build().unwrap();
+    runtime.run(move || {
+        let mutex = Mutex::new(receives);
+        let receives = mutex.lock().unwrap();
+        for round in 0..3 {
+            let sends = sends.clone();
+            thread::spawn_local(move || sends.send(round).unwrap());
+            assert_eq!(receives.recv(), Ok(round));
+        }
+    });
+    assert_eq!(seen.load(Ordering::Relaxed), 3);
 }

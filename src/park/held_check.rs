@@ -5,6 +5,7 @@
 use crate::coroutine::{Header, contained};
 use crate::park::WaitReason;
 use crate::park::held::HeldGuard;
+use crate::protocol::park_word::Seq;
 use crate::sched;
 use std::cell::Cell;
 use std::panic::Location;
@@ -13,11 +14,13 @@ use std::panic::Location;
 pub(crate) struct HeldGuards {
     guards: Cell<u32>,
     latest: Cell<Option<&'static Location<'static>>>,
+    /// After which wait the program was told of the next one, if that is for the same.
+    told: Cell<Option<(Seq, WaitReason)>>,
 }
 
 impl HeldGuards {
     pub(crate) const fn new() -> HeldGuards {
-        HeldGuards { guards: Cell::new(0), latest: Cell::new(None) }
+        HeldGuards { guards: Cell::new(0), latest: Cell::new(None), told: Cell::new(None) }
     }
 
     pub(crate) fn are_any(&self) -> bool {
@@ -54,30 +57,51 @@ impl Drop for Counted {
     }
 }
 
-/// Tells of a wait with guards held, unless it is one for a lock.
-pub(super) fn check(header: &Header, reason: WaitReason) {
+/// A wait with guards held, of which the program is to be told.
+pub(super) struct Due<'a> {
+    header: &'a Header,
+    reason: WaitReason,
+}
+
+/// Whether the program is to be told of a wait that is about to begin: unless it is one for a lock, or it
+/// has been told.
+pub(super) fn due(header: &Header, reason: WaitReason) -> Option<Due<'_>> {
+    let held = held_of(header);
+    let told = held.told.take() == Some((header.park.latest(), reason));
+    (held.are_any() && !reason.is_for_a_lock() && !told).then_some(Due { header, reason })
+}
+
+fn held_of(header: &Header) -> &HeldGuards {
     // SAFETY: the coroutine runs, and this is its home.
-    let held = unsafe { &header.resident().started().held };
-    let guards = held.guards.get();
-    let (Some(locked_at), false) = (held.latest.get(), guards == 0 || reason.is_for_a_lock())
-    else {
-        return;
-    };
-    let Some(shared) = sched::current_shared() else { return };
-    let Some(report) = &shared.config.on_held_guard else { return };
-    let told = HeldGuard {
-        coroutine: header.id,
-        name: header.name().map(str::to_owned),
-        spawned_at: header.spawned_at,
-        guards,
-        locked_at,
-        waits_for: reason.to_string(),
-    };
-    // The report may use locks of its own.
-    held.guards.set(0);
-    // A panic of its own must not come out of the wait: others may have been lent what it is there to
-    // keep, as by a scope.
-    contained(|| report(&told));
-    held.guards.set(guards);
-    held.latest.set(Some(locked_at));
+    unsafe { &header.resident().started().held }
+}
+
+impl Due<'_> {
+    /// Tells of it.
+    #[cold]
+    pub(super) fn tell(self) {
+        let Due { header, reason } = self;
+        let held = held_of(header);
+        let guards = held.guards.get();
+        let Some(locked_at) = held.latest.get() else { return };
+        let Some(shared) = sched::current_shared() else { return };
+        let Some(report) = &shared.config.on_held_guard else { return };
+        let told = HeldGuard {
+            coroutine: header.id,
+            name: header.name().map(str::to_owned),
+            spawned_at: header.spawned_at,
+            guards,
+            locked_at,
+            waits_for: reason.to_string(),
+        };
+        // The report may use locks of its own.
+        held.guards.set(0);
+        // A panic of its own must not come out of the wait: others may have been lent what it is there
+        // to keep, as by a scope.
+        contained(|| report(&told));
+        held.guards.set(guards);
+        held.latest.set(Some(locked_at));
+        // After waits of the report's own.
+        held.told.set(Some((header.park.latest(), reason)));
+    }
 }

@@ -449,12 +449,20 @@ where
             Attended::Deliver => {
                 // What the publication owns may be a lock.
                 mem::drop(publish);
-                return yield_and_deliver(cancel);
+                return yield_and_deliver(header, cancel);
             }
         }
     }
     #[cfg(debug_assertions)]
-    held_check::check(header, reason);
+    if let Some(report) = held_check::due(header, reason) {
+        if reason.is_for_a_channel() {
+            // Which the publication has locked. So this is done without it, and the caller tries again.
+            mem::drop(publish);
+            report.tell();
+            return Outcome::Interrupted;
+        }
+        report.tell();
+    }
     // SAFETY: this is the running coroutine, and the request outlives the suspension.
     if !unsafe { sched::switch_away(header, (&raw mut request).cast()) } {
         // The panic in progress cannot leave this thread, or a subscriber is being told of a switch:
@@ -503,7 +511,10 @@ fn attend(header: &Header, cancel: Cancel, request: &mut ParkRequest) -> Attende
 
 /// Each delivery lets others run, so that a loop that swallows them cannot hog its home.
 #[cold]
-fn yield_and_deliver(cancel: Cancel) -> Outcome {
+fn yield_and_deliver(header: &Header, cancel: Cancel) -> Outcome {
+    if cancel == Cancel::Deliver {
+        scopes::note_delivery(Some(header));
+    }
     sched::yield_now();
     delivered(cancel)
 }

@@ -7,6 +7,7 @@ use super::scopes::{self, Attention, ScopeFrame};
 use super::{Cancel, Outcome, Target, Ticket, WaitReason, delivered};
 use crate::protocol::doorbell::Doorbell;
 use crate::protocol::park_word::{ParkWord, Seq};
+use crate::protocol::poke::Poke;
 use crate::sched;
 use std::cell::Cell;
 use std::io::{self, Read, Write};
@@ -27,7 +28,7 @@ pub(crate) struct OsParker {
     /// Rung by the claimant of the open wait.
     bell: Doorbell,
     /// There is something to look at before the next wait.
-    poked: AtomicBool,
+    poked: Poke,
     /// The wait was claimed by whoever has poked, and by no waker.
     ended: AtomicBool,
     /// Where waits for descriptors listen for pokes: the end to read from, and the one to write to.
@@ -71,7 +72,7 @@ impl OsParker {
         let parker = Arc::new(OsParker {
             word: ParkWord::new(),
             bell: Doorbell::new(),
-            poked: AtomicBool::new(false),
+            poked: Poke::new(),
             ended: AtomicBool::new(false),
             alarm: OnceLock::new(),
             thread: thread::current(),
@@ -92,7 +93,7 @@ impl OsParker {
     }
 
     pub(super) fn poke(&self) {
-        self.poked.store(true, Ordering::Release);
+        self.poked.say();
     }
 
     /// Ends the wait that is open, if one is, for whoever has poked.
@@ -194,9 +195,16 @@ fn park_with(
     let heeds = cancel != Cancel::Defer && !FRAMES.with(Cell::get).is_null();
     let mut bound = None;
     if heeds {
-        parker.poked.store(false, Ordering::Relaxed);
+        parker.poked.heed();
         match scopes::attend(None, cancel) {
-            Attention::Deliver => return delivered(cancel),
+            Attention::Deliver => {
+                // What the publication owns may be a lock.
+                drop(publish);
+                if cancel == Cancel::Deliver {
+                    scopes::note_delivery(None);
+                }
+                return delivered(cancel);
+            }
             Attention::Until(until) => {
                 bound = until.filter(|until| deadline.is_none_or(|deadline| *until < deadline));
             }
@@ -206,7 +214,7 @@ fn park_with(
     if heeds {
         // Against whoever pokes: one of the two sees the other.
         fence(Ordering::SeqCst);
-        if parker.poked.load(Ordering::Acquire) && parker.word.retract(seq) {
+        if parker.poked.is_said() && parker.word.retract(seq) {
             return ended_for_a_scope(cancel, None);
         }
     }

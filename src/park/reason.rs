@@ -208,6 +208,12 @@ impl WaitReason {
         matches!(self, Mutex(_) | RwLockRead(_) | RwLockWrite(_) | Condvar(_))
     }
 
+    /// Whether a channel is waited for, and not one of several.
+    #[cfg(debug_assertions)]
+    pub(super) fn is_for_a_channel(self) -> bool {
+        matches!(self, WaitReason::Send(_) | WaitReason::Receive(_))
+    }
+
     /// Whether it is a wait for other coroutines to end.
     #[inline]
     pub(crate) fn is_for_others_to_end(self) -> bool {

@@ -264,17 +264,29 @@ pub(super) fn attend(header: Option<&Header>, cancel: Cancel) -> Attention {
         if cancel == Cancel::Defer {
             return Attention::Until(None);
         }
-        if let Some(target) = place.over() {
-            if cancel == Cancel::Deliver {
-                target.deliver();
-            }
-            return Attention::Deliver;
+        match place.over() {
+            Some(_) => Attention::Deliver,
+            None => Attention::Until(place.bound()),
         }
-        Attention::Until(place.bound())
     };
     match header {
         Some(header) => look(&Place::of(header)),
         None => Place::with(look),
+    }
+}
+
+/// Counts what [`attend`] has said is to be delivered, and may call the program: nothing of the
+/// wait's may be locked any more.
+#[cold]
+pub(super) fn note_delivery(header: Option<&Header>) {
+    let note = |place: &Place<'_>| {
+        if let Some(target) = place.over() {
+            target.deliver();
+        }
+    };
+    match header {
+        Some(header) => note(&Place::of(header)),
+        None => Place::with(note),
     }
 }
 
@@ -306,7 +318,11 @@ pub(super) fn settle(header: Option<&Header>, cancel: Cancel, passed: Option<Ins
 
 /// [`attend`] for waits of threads that are no parks.
 pub(crate) fn before_scoped_wait() -> Attention {
-    attend(None, Cancel::Deliver)
+    let attention = attend(None, Cancel::Deliver);
+    if matches!(attention, Attention::Deliver) {
+        note_delivery(None);
+    }
+    attention
 }
 
 /// [`settle`] for waits of threads that are no parks.

@@ -10,6 +10,7 @@
 //! | [`status`] | completion, joining and lifetime of a coroutine | its home; its handles |
 //! | [`inbox`] | wakes that cross from one home to another | many wakers; one machine |
 //! | [`pins`] | wakers that still touch a home which may go | many wakers; one machine |
+//! | [`poke`] | something to look at before a thread's next wait | the thread; who ends a scope |
 //! | [`lineage`] | a migrating coroutine against the rest of its publication | the machine that it left; the one that takes it |
 //! | [`sleep`] | a machine's sleep against a wake that was pushed to it | its machine; wakers |
 //! | [`headcount`] | waiting until nobody is there, while others come and go | those who come and leave; one waiter |
@@ -44,6 +45,7 @@ pub(crate) mod observed;
 pub(crate) mod park_word;
 pub(crate) mod pending;
 pub(crate) mod pins;
+pub(crate) mod poke;
 pub(crate) mod raw_barrier;
 pub(crate) mod raw_condvar;
 pub(crate) mod raw_gate;

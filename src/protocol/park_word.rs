@@ -71,6 +71,13 @@ impl ParkWord {
             .is_ok()
     }
 
+    /// The wait that was opened last.
+    #[cfg(debug_assertions)]
+    #[cfg_attr(loom, expect(dead_code, reason = "models hold no guards"))]
+    pub(crate) fn latest(&self) -> Seq {
+        Seq(self.0.load(Ordering::Relaxed) & !STATE)
+    }
+
     /// Ends whatever wait is open, if one is.
     #[must_use = "whoever claims a wait must resume its owner"]
     pub(crate) fn claim_current(&self) -> bool {

@@ -26,8 +26,9 @@ impl Token {
 
     /// Takes the token if there is one; closes a wait that was published.
     ///
-    /// Called before parking, and again after waking for any reason: a token that arrived
-    /// together with a timeout is consumed by the `park` that timed out, as in std.
+    /// Called before parking, and again by a `park` that is about to return, for any reason: a token that
+    /// arrived together with a timeout is consumed by the `park` that timed out, as in std. One that
+    /// is cancelled does not return, and leaves it.
     pub(crate) fn consume(&self) -> bool {
         // A load first: the common `park` finds no token, and the cache line stays shared.
         // The swap is an RMW with Acquire: it reads what the unparker wrote before its token.

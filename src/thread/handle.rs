@@ -106,10 +106,14 @@ pub(super) fn park_os(deadline: Option<Instant>) {
         token.waiter = Some(ticket);
         !token.given
     });
-    *token() = OsToken::default();
+    let mut token = token();
+    token.waiter = None;
     if outcome == Outcome::Cancelled {
+        // A token that came since is for the next park: this one has not returned.
+        drop(token);
         unwind_cancelled();
     }
+    token.given = false;
 }
 
 impl Thread {

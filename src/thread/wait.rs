@@ -61,10 +61,11 @@ fn park_until(timeout: Option<Duration>) {
         // As std's, a park may return without a reason; better so than never.
         std::thread::yield_now();
     }
-    header.token.consume();
     if outcome == Outcome::Cancelled {
+        // A token that came since is for the next park: this one has not returned.
         unwind_cancelled();
     }
+    header.token.consume();
 }
 
 /// Parks for at least `duration`, by the monotonic clock. Any duration is legal;

@@ -184,6 +184,53 @@ fn what_is_swallowed_comes_again_and_is_reported() {
     assert_eq!(reports.load(Ordering::SeqCst), 2);
 }
 
+/// No wait is in the way of what the program does when it is told.
+#[test]
+fn who_is_told_may_use_the_channel_that_is_waited_for() {
+    let (sends, receives) = pirn::channel::bounded::<u32>(1);
+    let watched = sends.clone();
+    let (tells, told) = std::sync::mpsc::channel();
+    let runtime = pirn::Builder::new()
+        .workers(1)
+        .on_swallowed_cancel(move |_| {
+            let full = watched.try_send(1).is_err();
+            tells.send((full, watched.len())).unwrap();
+        })
+        .build()
+        .unwrap();
+    let deaf = runtime.spawn(move || {
+        for _ in 0..20 {
+            // It yields before it says that it is cancelled, so there is nothing to take.
+            let caught = catch_unwind(AssertUnwindSafe(|| receives.recv()));
+            assert!(caught.is_err() || caught.unwrap() == Ok(1));
+        }
+    });
+    runtime.run(|| ());
+    deaf.cancel();
+    deaf.join().unwrap();
+    assert_eq!(told.recv().unwrap(), (false, 1));
+    drop(sends);
+}
+
+/// Who is cancelled in a `park` has not returned from it, so the token is still there.
+#[test]
+fn a_park_that_is_ended_leaves_the_token() {
+    // On one worker both have happened before whoever parks runs again.
+    runtime(1).run(|| {
+        let token = CancelToken::new();
+        let (me, theirs) = (thread::current(), token.clone());
+        let canceller = thread::spawn_local(move || {
+            theirs.cancel();
+            me.unpark();
+        });
+        assert!(token.run(thread::park).is_err());
+        canceller.join().unwrap();
+        let start = Instant::now();
+        thread::park_timeout(LONG);
+        assert!(start.elapsed() < LONG, "the token is gone");
+    });
+}
+
 #[test]
 fn a_scope_passes_it_on_and_waits() {
     let runtime = runtime(2);
