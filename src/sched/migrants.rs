@@ -137,3 +137,14 @@ pub(super) fn ready(coroutine: Coroutine) {
     runtime.global.push(coroutine);
     runtime.wake_searcher();
 }
+
+/// Spawns a migrating coroutine, for tests.
+#[cfg(all(test, feature = "migrating"))]
+#[track_caller]
+pub(super) fn spawn_migrating(runtime: &Arc<Shared>, body: impl FnOnce() + Send + 'static) {
+    let spawned_at = std::panic::Location::caller();
+    let spawn = super::Spawn { migrating: true, ..super::Spawn::plain(spawned_at) };
+    // SAFETY: it borrows nothing; and what tests spawn here keeps nothing across a wait that is bound
+    // to a thread.
+    drop(unsafe { super::spawn(runtime, spawn, body) }.unwrap());
+}
