@@ -9,6 +9,8 @@ use crate::sched::{
     Config, Driver, Processor, Residence, Shared, Survey, Visit, block_in_place, with_processor,
 };
 use crate::stack::{Class, StackOptions, Stacks};
+#[cfg(feature = "migrating")]
+use crate::thread::park_timeout;
 use crate::thread::{Builder, Thread, current, park, sleep, spawn, yield_now};
 use crate::util::rng::Rng;
 use std::io::Read;
@@ -536,4 +538,37 @@ fn the_timer_of_a_machine_that_goes_is_for_another_to_see() {
     assert!(at_the_end > before, "nobody is told of the timer");
     let bounded = |state: &State| state.asleep && state.sleeps.last().unwrap().0.is_some();
     drop(scheduler.world.wait_until(bounded));
+}
+
+/// A migrating coroutine's timers do not outlast what they were set for.
+#[cfg(feature = "migrating")]
+#[test]
+fn a_migrating_coroutine_has_one_timer_at_most_and_none_when_it_has_ended() {
+    let scheduler = Scheduler::new();
+    let shared = scheduler.shared.clone();
+    let (told, seen) = mpsc::channel();
+    let told_at_end = told.clone();
+    scheduler.spawn(move || {
+        let migrant = Arc::new(Mutex::new(None));
+        let done = Arc::new(AtomicBool::new(false));
+        let (theirs, end, runtime) = (migrant.clone(), done.clone(), shared.clone());
+        spawn_migrating(&shared, move || {
+            *theirs.lock().unwrap() = Some(current());
+            let mut most = 0;
+            for _ in 0..100 {
+                park_timeout(Duration::from_secs(3600));
+                most = runtime.migrants.timers().max(most);
+            }
+            end.store(true, Ordering::Relaxed);
+            told.send(most).unwrap();
+        });
+        while !done.load(Ordering::Relaxed) {
+            yield_now();
+            migrant.lock().unwrap().as_ref().inspect(|migrant| migrant.unpark());
+        }
+        // On the only machine: that one has left its stack for good.
+        told_at_end.send(shared.migrants.timers()).unwrap();
+    });
+    assert_eq!(seen.recv(), Ok(1));
+    assert_eq!(seen.recv(), Ok(0));
 }
