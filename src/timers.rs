@@ -77,6 +77,13 @@ impl<T> Timers<T> {
         self.slots[key.slot as usize].when
     }
 
+    /// What was set to fire, if it has not.
+    #[inline]
+    pub(crate) fn get(&self, key: TimerKey) -> Option<&T> {
+        let slot = &self.slots[key.slot as usize];
+        slot.value.as_ref().filter(|_| slot.generation == key.generation)
+    }
+
     /// Takes a timer back, if it has not fired.
     pub(crate) fn cancel(&mut self, key: TimerKey) -> Option<T> {
         let value = self.release(key)?;
@@ -198,8 +205,11 @@ mod tests {
     fn a_stale_key_cancels_nothing() {
         let mut timers = Timers::new();
         let first = timers.insert(1, 'a');
+        assert_eq!(timers.get(first), Some(&'a'));
         assert_eq!(timers.cancel(first), Some('a'));
+        assert_eq!(timers.get(first), None);
         let second = timers.insert(2, 'b');
+        assert_eq!((timers.get(first), timers.get(second)), (None, Some(&'b')));
         assert_eq!(timers.cancel(first), None);
         assert_eq!(timers.pop_due(2).map(|due| due.1), Some('b'));
         assert_eq!(timers.cancel(second), None);

@@ -129,3 +129,31 @@ fn the_wait_of_what_was_called_wakes_one() {
         assert_eq!(sum, 19_900);
     });
 }
+
+/// Waits that end now by their timer and now by a wake, at the same time as that: none takes another's back.
+#[test]
+fn timers_that_are_taken_back_are_nobody_elses() {
+    for workers in [1, 2, 4] {
+        let runtime = pirn::Builder::new().workers(workers).build().unwrap();
+        let sleepers: Vec<_> = runtime.run(|| {
+            let timed = |number: u64| {
+                for round in 0..300 {
+                    pirn::thread::park_timeout(Duration::from_micros((number * 7 + round) % 60));
+                    if round % 10 == 0 {
+                        // Nobody ends this one but its timer.
+                        pirn::thread::sleep(Duration::from_micros(number));
+                    }
+                }
+            };
+            (0..30).map(|number| spawn(move || timed(number))).collect()
+        });
+        runtime.run(|| {
+            while sleepers.iter().any(|sleeper| !sleeper.is_finished()) {
+                // Half of them.
+                sleepers.iter().step_by(2).for_each(|sleeper| sleeper.thread().unpark());
+                pirn::thread::yield_now();
+            }
+        });
+        sleepers.into_iter().for_each(|sleeper| sleeper.join().unwrap());
+    }
+}

@@ -144,6 +144,9 @@ pub(super) fn with_spans<R>(f: impl FnOnce(&crate::coroutine::Spans) -> R) -> Op
 
 /// Destroys what the running coroutine keeps for itself, the youngest first, as std does at the end
 /// of a thread. A result that nobody can ask for goes before, since its destructor may look there.
+///
+/// All of this comes before completion shows: it may wait, and a joiner whose ticket the completer has does
+/// not let others run meanwhile.
 #[cold]
 pub(super) fn end_locals(header: &Header, discard: impl FnOnce()) {
     if header.status.is_unclaimed() {
@@ -152,7 +155,7 @@ pub(super) fn end_locals(header: &Header, discard: impl FnOnce()) {
     // SAFETY: it runs, and this is its home.
     let resident = unsafe { header.resident() };
     destroy_locals(resident);
-    resident.spans.end();
+    end_latecomers(resident);
 }
 
 fn destroy_locals(resident: &Resident) {
@@ -174,6 +177,17 @@ fn end_late_locals(resident: &Resident) {
     // SAFETY: it runs, so it is on its stack.
     if unsafe { resident.started() }.has_locals() {
         destroy_locals(resident);
+    }
+}
+
+/// Ends spans and destroys values until there are none: who is told of the end of a span may make values,
+/// and a destructor may enter spans.
+#[inline]
+fn end_latecomers(resident: &Resident) {
+    // SAFETY: it runs, so it is on its stack.
+    while resident.spans.are_used() || unsafe { resident.started() }.has_locals() {
+        resident.spans.end();
+        end_late_locals(resident);
     }
 }
 
@@ -217,12 +231,8 @@ pub(crate) unsafe fn entry(header: NonNull<Header>, suspender: Suspender) {
         resident.suspender.set(Some(suspender));
         resident.spans.begin();
         Header::run_body(header);
-        // A destructor may have entered more after the end of the others; and who is told of that, or of
-        // their end, may have made values, whose destructors may enter more.
-        while resident.spans.are_used() || resident.started().has_locals() {
-            resident.spans.end();
-            end_late_locals(resident);
-        }
+        // The destructor of a result that nobody asks for, and the waker of a task, may have left more.
+        end_latecomers(resident);
     }
 }
 

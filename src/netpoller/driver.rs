@@ -94,7 +94,13 @@ impl Driver for PollDriver {
         }
         match polled {
             Ok(count) => {
-                dispatch_all(&events);
+                let mut tasks = Vec::new();
+                dispatch_all(&events, &mut tasks);
+                // A waker may block, on sysmon's thread: the machine is to wait for its events meanwhile.
+                drop(events);
+                if !tasks.is_empty() {
+                    wake_tasks(tasks);
+                }
                 count
             }
             Err(_) => {
@@ -130,11 +136,11 @@ impl Driver for PollDriver {
     }
 }
 
-/// Tells waiters of what a poll has reported.
-fn dispatch_all(events: &Events) {
+/// Tells waiters of what a poll has reported. Tasks are left to the caller.
+fn dispatch_all(events: &Events, tasks: &mut Vec<Waker>) {
     let mut left = events.iter();
     if left.len() < FEW {
-        return left.for_each(|event| dispatch(event, slot::get(event.key())));
+        return left.for_each(|event| dispatch(event, slot::get(event.key()), tasks));
     }
     while left.len() > 0 {
         let mut slots = [None; AHEAD];
@@ -146,54 +152,79 @@ fn dispatch_all(events: &Events) {
         }
         let chunk = slots.iter().zip(left.by_ref());
         slots.iter().flatten().for_each(|slot| slot.prefetch_waiter());
-        chunk.for_each(|(slot, event)| dispatch(event, *slot));
+        chunk.for_each(|(slot, event)| dispatch(event, *slot, tasks));
     }
 }
 
 /// Tells a slot's waiters of an event.
 #[inline]
-fn dispatch(event: Event, slot: Option<&'static Slot>) {
+fn dispatch(event: Event, slot: Option<&'static Slot>, tasks: &mut Vec<Waker>) {
     let Some(slot) = slot.filter(|slot| slot.is_named_by(event.key())) else { return };
     if event.is_read_closed() || event.is_write_closed() || event.is_priority() {
-        return dispatch_end(slot, event);
+        return dispatch_end(slot, event, tasks);
     }
-    tell(slot, event.is_readable(), event.is_writable());
+    tell(slot, event.is_readable(), event.is_writable(), tasks);
 }
 
 /// Tells one waiter of each side.
 #[inline]
-fn tell(slot: &Slot, read: bool, write: bool) {
+fn tell(slot: &Slot, read: bool, write: bool, tasks: &mut Vec<Waker>) {
     if let Some(Edges { read, write }) = slot.readiness.edge(read, write, claim) {
         drop((read.claimed, write.claimed));
-        wake(read.polled);
-        wake(write.polled);
+        note(tasks, read.polled);
+        note(tasks, write.polled);
     }
+}
+
+#[inline]
+fn note(tasks: &mut Vec<Waker>, waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        note_one(tasks, waker);
+    }
+}
+
+/// By itself: most of those who wait are coroutines.
+#[cold]
+fn note_one(tasks: &mut Vec<Waker>, waker: Waker) {
+    tasks.push(waker);
+}
+
+#[cold]
+fn wake_tasks(tasks: Vec<Waker>) {
+    tasks.into_iter().for_each(|waker| wake(Some(waker)));
 }
 
 /// Of the end of a stream, of an error, or of urgent data.
 #[cold]
-fn dispatch_end(slot: &Slot, event: Event) {
+fn dispatch_end(slot: &Slot, event: Event, tasks: &mut Vec<Waker>) {
     // Before the edge: whoever has seen its epoch has seen this.
     slot.readiness.end_draining();
     let (all_read, all_write) =
         (event.is_read_closed() || event.is_error(), event.is_write_closed());
     if all_read {
-        wake_all(slot, Side::Read);
+        tell_all(slot, Side::Read, tasks);
     }
     if all_write {
-        wake_all(slot, Side::Write);
+        tell_all(slot, Side::Write, tasks);
     }
     let (read, write) = (event.is_readable() && !all_read, event.is_writable() && !all_write);
     if read || write {
-        tell(slot, read, write);
+        tell(slot, read, write, tasks);
     }
 }
 
-pub(super) fn wake_all(slot: &Slot, side: Side) {
+/// Tells all waiters of a side.
+fn tell_all(slot: &Slot, side: Side, tasks: &mut Vec<Waker>) {
     let mut claimed = Vec::new();
     let edge = slot.readiness.edge_all(side, |ticket| claimed.extend(claim(ticket)));
     drop(claimed);
-    wake(edge.polled);
+    note(tasks, edge.polled);
+}
+
+pub(super) fn wake_all(slot: &Slot, side: Side) {
+    let mut tasks = Vec::new();
+    tell_all(slot, side, &mut tasks);
+    wake_tasks(tasks);
 }
 
 /// A waker may be of any executor, and is called on a machine's own stack.
@@ -219,6 +250,12 @@ pub(super) fn lock_registration<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Write;
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+    use std::sync::mpsc;
+    use std::task::Wake;
+    use std::thread;
     use std::time::Instant;
 
     const LONG: Duration = Duration::from_secs(240);
@@ -233,6 +270,51 @@ mod tests {
         let begun = Instant::now();
         driver.poll(Some(LONG));
         assert!(begun.elapsed() < LONG / 2, "the interrupt is lost");
+    }
+
+    /// As sysmon polls for a machine that was stuck a moment ago, and calls what is a user's.
+    #[test]
+    fn a_waker_that_blocks_keeps_nobody_from_polling() {
+        struct Blocks {
+            called: mpsc::Sender<()>,
+            held: Mutex<()>,
+        }
+
+        impl Wake for Blocks {
+            fn wake(self: Arc<Self>) {
+                self.called.send(()).unwrap();
+                drop(lock(&self.held));
+            }
+        }
+
+        let driver = PollDriver::new().unwrap();
+        let (called, is_called) = mpsc::channel();
+        let blocks = Arc::new(Blocks { called, held: Mutex::new(()) });
+        let held = lock(&blocks.held);
+        let (polled, mut peer) = UnixStream::pair().unwrap();
+        let slot = slot::allocate();
+        slot.register_with(polled.as_fd(), driver.clone()).unwrap();
+        slot.rearm(polled.as_fd(), Side::Read).unwrap();
+        let seen = slot.readiness.seen(Side::Read);
+        let queue = slot.readiness.lock_if_current(Side::Read, seen).unwrap();
+        assert!(queue.leave_waker(blocks.clone().into()).is_none());
+        peer.write_all(b"one").unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| driver.poll(Some(Duration::ZERO)));
+            is_called.recv().unwrap();
+            let (other, mut its_peer) = UnixStream::pair().unwrap();
+            let another = slot::allocate();
+            another.register_with(other.as_fd(), driver.clone()).unwrap();
+            another.rearm(other.as_fd(), Side::Read).unwrap();
+            its_peer.write_all(b"two").unwrap();
+            let events = driver.poll(Some(Duration::ZERO));
+            drop(held);
+            assert_eq!(events, 1);
+            another.deregister(other.as_fd());
+            another.free();
+        });
+        slot.deregister(polled.as_fd());
+        slot.free();
     }
 
     #[test]

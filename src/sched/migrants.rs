@@ -18,15 +18,33 @@ use crate::sched::shared::Shared;
 use crate::sched::tls;
 use crate::timers::Timers;
 use std::collections::HashMap;
+use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The migrating coroutines of one runtime.
 pub(crate) struct Migrants {
     started: Mutex<HashMap<u64, Coroutine>>,
-    timers: Mutex<Timers<(Coroutine, Seq)>>,
+    timers: Mutex<Timers<Due>>,
     /// When the next timer fires; `u64::MAX` for never.
     next: AtomicU64,
+}
+
+/// What a timer is set for.
+type Due = (Coroutine, Seq);
+
+/// Takes a coroutine's timer back, if it has one that has not fired.
+///
+/// # Safety
+///
+/// It has started, has not ended, and the caller is the only one to use what it has on its stack.
+unsafe fn take_back(timers: &mut Timers<Due>, header: &Header) -> Option<Due> {
+    // SAFETY: the caller's promise.
+    let key = unsafe { header.resident().started() }.timer.take()?;
+    // Whoever fires a timer may not touch the coroutine, so the key may be stale, for as long as it likes:
+    // until a later timer has got the same one.
+    timers.get(key).filter(|(owner, _)| ptr::eq(owner.header(), header))?;
+    timers.cancel(key)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -48,7 +66,20 @@ impl Migrants {
     }
 
     /// It has ended.
-    pub(super) fn remove(&self, header: &Header) {
+    ///
+    /// # Safety
+    ///
+    /// The caller is the machine that has run it last, and has not taken its stack back.
+    pub(super) unsafe fn remove(&self, header: &Header) {
+        // SAFETY: the caller's promise.
+        if unsafe { header.resident().started() }.timer.get().is_some() {
+            let mut timers = lock(&self.timers);
+            // SAFETY: as above.
+            let timer = unsafe { take_back(&mut timers, header) };
+            self.note_next(&timers);
+            drop(timers);
+            drop(timer);
+        }
         let removed = lock(&self.started).remove(&header.id);
         drop(removed);
     }
@@ -72,15 +103,35 @@ impl Migrants {
         Pokable::poke_all(&all);
     }
 
-    /// Sets a timer for the wait `seq`. It stays until it fires, since nobody else may be touched
-    /// by the end of a wait; a stale one claims nothing.
-    pub(super) fn set_timer(&self, when: u64, coroutine: Coroutine, seq: Seq) {
+    /// Sets a timer for the wait `seq`, and takes that of an earlier one back. Until then it stays, and
+    /// if it fires it claims nothing.
+    ///
+    /// # Safety
+    ///
+    /// The caller is the machine that the coroutine has just left, which publishes its wait.
+    pub(super) unsafe fn set_timer(&self, when: u64, coroutine: Coroutine, seq: Seq) {
+        let header = coroutine.as_ptr();
         let mut timers = lock(&self.timers);
-        timers.insert(when, (coroutine, seq));
+        // SAFETY: the caller's promise; the scheduler's reference keeps it. Whoever claims the wait and
+        // resumes it waits for the end of the publication first.
+        let before = unsafe {
+            let before = take_back(&mut timers, header.as_ref());
+            let key = timers.insert(when, (coroutine, seq));
+            header.as_ref().resident().started().timer.set(Some(key));
+            before
+        };
         self.note_next(&timers);
+        drop(timers);
+        drop(before);
     }
 
-    fn note_next(&self, timers: &Timers<(Coroutine, Seq)>) {
+    /// How many timers are set.
+    #[cfg(all(test, feature = "migrating"))]
+    pub(super) fn timers(&self) -> usize {
+        lock(&self.timers).len()
+    }
+
+    fn note_next(&self, timers: &Timers<Due>) {
         self.next.store(timers.next().unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
@@ -136,4 +187,15 @@ pub(super) fn ready(coroutine: Coroutine) {
     };
     runtime.global.push(coroutine);
     runtime.wake_searcher();
+}
+
+/// Spawns a migrating coroutine, for tests.
+#[cfg(all(test, feature = "migrating"))]
+#[track_caller]
+pub(super) fn spawn_migrating(runtime: &Arc<Shared>, body: impl FnOnce() + Send + 'static) {
+    let spawned_at = std::panic::Location::caller();
+    let spawn = super::Spawn { migrating: true, ..super::Spawn::plain(spawned_at) };
+    // SAFETY: it borrows nothing; and what tests spawn here keeps nothing across a wait that is bound
+    // to a thread.
+    drop(unsafe { super::spawn(runtime, spawn, body) }.unwrap());
 }

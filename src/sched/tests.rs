@@ -3,10 +3,14 @@
 use crate::blocking::BlockingPool;
 use crate::park::{self, Cancel, Outcome, WaitReason};
 use crate::sched::machine::hold_beginners;
+#[cfg(feature = "migrating")]
+use crate::sched::migrants::spawn_migrating;
 use crate::sched::{
     Config, Driver, Processor, Residence, Shared, Survey, Visit, block_in_place, with_processor,
 };
 use crate::stack::{Class, StackOptions, Stacks};
+#[cfg(feature = "migrating")]
+use crate::thread::park_timeout;
 use crate::thread::{Builder, Thread, current, park, sleep, spawn, yield_now};
 use crate::util::rng::Rng;
 use std::io::Read;
@@ -40,6 +44,8 @@ struct State {
     asleep: bool,
     /// Polls do not return, whatever happens.
     held: bool,
+    /// For each driver that was closed, how many interrupts there had been.
+    closed: Vec<usize>,
 }
 
 impl World {
@@ -58,44 +64,50 @@ impl World {
     }
 }
 
-struct Fake(Arc<World>);
+struct Fake {
+    world: Arc<World>,
+    /// That of the first machine.
+    first: Arc<World>,
+}
 
 impl Driver for Fake {
     fn poll(&self, timeout: Option<Duration>) -> usize {
         let over = |state: &State| !state.held && (state.interrupted || !state.events.is_empty());
-        let mut state = self.0.lock();
+        let mut state = self.world.lock();
         if timeout == Some(Duration::ZERO) {
             state.glances += 1;
         } else if !over(&state) {
             let interrupts = state.interrupts;
             state.sleeps.push((timeout, interrupts));
             state.asleep = true;
-            self.0.changed.notify_all();
+            self.world.changed.notify_all();
             let limit = timeout.unwrap_or(Duration::MAX);
             let wait = |state: &mut State| !over(state);
             state = match timeout {
-                Some(_) => self.0.changed.wait_timeout_while(state, limit, wait).unwrap().0,
-                None => self.0.changed.wait_while(state, wait).unwrap(),
+                Some(_) => self.world.changed.wait_timeout_while(state, limit, wait).unwrap().0,
+                None => self.world.changed.wait_while(state, wait).unwrap(),
             };
             state.asleep = false;
         }
         state.interrupted = false;
         let events = std::mem::take(&mut state.events);
         drop(state);
-        self.0.changed.notify_all();
+        self.world.changed.notify_all();
         let count = events.len();
         events.into_iter().for_each(|event| event());
         count
     }
 
     fn interrupt(&self) {
-        self.0.change(|state| {
+        self.world.change(|state| {
             state.interrupted = true;
             state.interrupts += 1;
         });
     }
 
-    fn close(&self) {}
+    fn close(&self) {
+        self.first.change(|state| state.closed.push(state.interrupts));
+    }
 
     fn number(&self) -> u32 {
         u32::MAX
@@ -137,7 +149,7 @@ impl Scheduler {
             driver: Box::new(move |number| {
                 // What interrupts one is not to end the sleep of another.
                 let world = if number == 0 { theirs.clone() } else { Arc::default() };
-                Ok(Box::new(Fake(world)))
+                Ok(Box::new(Fake { world, first: theirs.clone() }))
             }),
         };
         let stacks = Stacks::new(StackOptions::default()).unwrap();
@@ -545,4 +557,66 @@ fn a_machine_that_begins_late_wakes_the_watch() {
     });
     drop(beginners);
     assert_eq!(received.recv().unwrap(), Ok(()));
+}
+
+/// A surplus machine sets the timer of a migrating coroutine while the others sleep, and goes.
+#[cfg(feature = "migrating")]
+#[test]
+fn the_timer_of_a_machine_that_goes_is_for_another_to_see() {
+    let scheduler = Scheduler::with_surplus(1);
+    let (shared, world) = (scheduler.shared.clone(), scheduler.world.clone());
+    let (told, seen) = mpsc::channel();
+    scheduler.spawn(move || {
+        let (started, has_started) = mpsc::channel();
+        let theirs = shared.clone();
+        spawn_migrating(&shared, move || {
+            started.send(()).unwrap();
+            // The only regular machine has nothing to do any more, and the watch has seen that.
+            drop(world.wait_until(|state| state.asleep && !state.interrupted));
+            while theirs.sysmon.stuck_workers() > 0 {
+                std::thread::yield_now();
+            }
+            told.send(world.lock().interrupts).unwrap();
+            sleep(Duration::from_secs(3600));
+        });
+        block_in_place(|| has_started.recv().unwrap());
+    });
+    let before = seen.recv().unwrap();
+    let at_the_end = scheduler.world.wait_until(|state| !state.closed.is_empty()).closed[0];
+    assert!(at_the_end > before, "nobody is told of the timer");
+    let bounded = |state: &State| state.asleep && state.sleeps.last().unwrap().0.is_some();
+    drop(scheduler.world.wait_until(bounded));
+}
+
+/// A migrating coroutine's timers do not outlast what they were set for.
+#[cfg(feature = "migrating")]
+#[test]
+fn a_migrating_coroutine_has_one_timer_at_most_and_none_when_it_has_ended() {
+    let scheduler = Scheduler::new();
+    let shared = scheduler.shared.clone();
+    let (told, seen) = mpsc::channel();
+    let told_at_end = told.clone();
+    scheduler.spawn(move || {
+        let migrant = Arc::new(Mutex::new(None));
+        let done = Arc::new(AtomicBool::new(false));
+        let (theirs, end, runtime) = (migrant.clone(), done.clone(), shared.clone());
+        spawn_migrating(&shared, move || {
+            *theirs.lock().unwrap() = Some(current());
+            let mut most = 0;
+            for _ in 0..100 {
+                park_timeout(Duration::from_secs(3600));
+                most = runtime.migrants.timers().max(most);
+            }
+            end.store(true, Ordering::Relaxed);
+            told.send(most).unwrap();
+        });
+        while !done.load(Ordering::Relaxed) {
+            yield_now();
+            migrant.lock().unwrap().as_ref().inspect(|migrant| migrant.unpark());
+        }
+        // On the only machine: that one has left its stack for good.
+        told_at_end.send(shared.migrants.timers()).unwrap();
+    });
+    assert_eq!(seen.recv(), Ok(1));
+    assert_eq!(seen.recv(), Ok(0));
 }

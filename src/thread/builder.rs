@@ -83,7 +83,11 @@ impl Builder {
     /// Whenever the coroutine parks or yields, in whatever function, nothing that is bound to a
     /// thread may live on its stack: no `!Send` value, no borrow of a thread-local, no guard of a
     /// std lock, and no address of a thread-local that the *compiler* keeps across the call. Debug
-    /// builds hide violations of the last kind. See `docs/soundness.md`.
+    /// builds hide violations of the last kind.
+    ///
+    /// Nor may it have a value of a [`coroutine_local!`](crate::coroutine_local) that is not `Send`, or have
+    /// given such a hook to [`on_exit`](super::on_exit), in whatever function: these are not on its stack, but
+    /// move with it, and are used and destroyed wherever it runs. See `docs/soundness.md`.
     #[cfg(feature = "migrating")]
     pub unsafe fn migrating(mut self) -> Builder {
         self.migrating = true;

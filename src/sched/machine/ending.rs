@@ -58,6 +58,7 @@ impl Machine {
             self.shared.change_processors(|list| list.retain(|p| !Arc::ptr_eq(p, processor)));
         }
         self.close_surveys();
+        self.hand_over_timers();
         processor.driver.close();
         // Whoever saw this processor in the list may still send something.
         let mut left_over = false;
@@ -78,6 +79,18 @@ impl Machine {
         // Wakers that pushed a resident's wake may still be on their way out.
         while !processor.pins.is_free() {
             std::thread::yield_now();
+        }
+    }
+
+    /// What is set for migrating coroutines is left to the others, and whoever sleeps may do so since before
+    /// it was: one of them is to look again at how long. Who is awake looks before it sleeps.
+    fn hand_over_timers(&self) {
+        if self.shared.migrants.next_timer() == u64::MAX {
+            return;
+        }
+        let processors = self.shared.processors();
+        if let Some(asleep) = processors.iter().find(|other| !other.surplus && other.sleep.wake()) {
+            asleep.driver.interrupt();
         }
     }
 }

@@ -300,8 +300,9 @@ impl Machine {
             if let Some(deadline) = request.deadline {
                 // SAFETY: the machine holds a reference, of which this is another.
                 let borrowed = ManuallyDrop::new(unsafe { Coroutine::from_raw(header) });
-                let when = self.shared.nanos(deadline);
-                self.shared.migrants.set_timer(when, Coroutine::clone(&borrowed), seq);
+                let (when, timed) = (self.shared.nanos(deadline), Coroutine::clone(&borrowed));
+                // SAFETY: it has just left this machine, and its wait is being published.
+                unsafe { self.shared.migrants.set_timer(when, timed, seq) };
             }
         } else if let Some(deadline) = request.deadline {
             self.set_timer(header, request, self.shared.nanos(deadline));
@@ -390,7 +391,8 @@ impl Machine {
         // SAFETY: this is its home.
         let resident = unsafe { coroutine.header().resident() };
         if resident.is_migrating() {
-            self.shared.migrants.remove(coroutine.header());
+            // SAFETY: it has run to its end here, and its stack is taken back below.
+            unsafe { self.shared.migrants.remove(coroutine.header()) };
         } else {
             // SAFETY: its stack is taken back below.
             let started = unsafe { resident.started() };
