@@ -342,28 +342,6 @@ fn what_comes_from_outside_has_its_turn_after_a_nudge() {
     assert!(rounds < 16, "{rounds} others went before");
 }
 
-/// A thread that nobody joins keeps its stack.
-#[test]
-fn machines_that_have_left_leave_no_threads_to_join() {
-    let scheduler = Scheduler::with_surplus(1);
-    for _ in 0..12 {
-        let (runs, ran) = mpsc::channel();
-        let (told, ended) = mpsc::channel();
-        scheduler.spawn(move || {
-            spawn(move || runs.send(()).unwrap());
-            block_in_place(|| ran.recv().unwrap());
-            told.send(()).unwrap();
-        });
-        ended.recv().unwrap();
-        while scheduler.shared.processors().len() > 1 {
-            std::thread::yield_now();
-        }
-    }
-    // The worker, the watch, and what has left since the last one came.
-    let kept = scheduler.shared.threads.kept();
-    assert!(kept < 8, "{kept} threads");
-}
-
 #[test]
 fn many_wakes_from_outside_interrupt_it_once() {
     const PARKED: usize = 100;

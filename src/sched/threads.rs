@@ -90,10 +90,36 @@ impl Threads {
         let current = thread::current().id();
         self.0.lock().handles.iter().any(|handle| handle.thread().id() == current)
     }
+}
 
-    /// How many have been started and not been let go of.
-    #[cfg(test)]
-    pub(crate) fn kept(&self) -> usize {
-        self.0.lock().handles.len()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    #[test]
+    fn those_that_have_ended_are_let_go_of() {
+        let threads = Threads::default();
+        for _ in 0..20 {
+            threads.spawn("one".into(), || ()).unwrap();
+            while threads.0.lock().running > 0 {
+                thread::yield_now();
+            }
+        }
+        // A thread is counted out a little before it is known to have ended.
+        let kept = threads.0.lock().handles.len();
+        assert!(kept < 8, "{kept} can be joined");
+    }
+
+    #[test]
+    fn those_that_go_on_are_waited_for_until_the_deadline() {
+        let threads = Threads::default();
+        let (lets_go, held) = mpsc::channel::<()>();
+        threads.spawn("one".into(), move || drop(held.recv())).unwrap();
+        assert!(!threads.join(Instant::now().checked_add(Duration::from_millis(1))));
+        drop(lets_go);
+        assert!(threads.join(None));
+        assert!(threads.0.lock().handles.is_empty());
     }
 }
