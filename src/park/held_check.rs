@@ -6,9 +6,10 @@ use crate::coroutine::{Header, contained};
 use crate::park::WaitReason;
 use crate::park::held::HeldGuard;
 use crate::protocol::park_word::Seq;
-use crate::sched;
+use crate::sched::{self, Shared};
 use std::cell::Cell;
 use std::panic::Location;
+use std::sync::Arc;
 
 /// What a coroutine holds.
 pub(crate) struct HeldGuards {
@@ -61,14 +62,8 @@ impl Drop for Counted {
 pub(super) struct Due<'a> {
     header: &'a Header,
     reason: WaitReason,
-}
-
-/// Whether the program is to be told of a wait that is about to begin: unless it is one for a lock, or it
-/// has been told.
-pub(super) fn due(header: &Header, reason: WaitReason) -> Option<Due<'_>> {
-    let held = held_of(header);
-    let told = held.told.take() == Some((header.park.latest(), reason));
-    (held.are_any() && !reason.is_for_a_lock() && !told).then_some(Due { header, reason })
+    locked_at: &'static Location<'static>,
+    runtime: Arc<Shared>,
 }
 
 fn held_of(header: &Header) -> &HeldGuards {
@@ -76,16 +71,24 @@ fn held_of(header: &Header) -> &HeldGuards {
     unsafe { &header.resident().started().held }
 }
 
+/// Whether the program is to be told of a wait that is about to begin: if it wants to be, unless it has
+/// been or the wait is for a lock.
+pub(super) fn due(header: &Header, reason: WaitReason) -> Option<Due<'_>> {
+    let held = held_of(header);
+    let told = held.told.take() == Some((header.park.latest(), reason));
+    if told || !held.are_any() || reason.is_for_a_lock() {
+        return None;
+    }
+    let runtime = sched::current_shared().filter(|shared| shared.config.on_held_guard.is_some())?;
+    Some(Due { header, reason, locked_at: held.latest.get()?, runtime })
+}
+
 impl Due<'_> {
-    /// Tells of it.
-    #[cold]
+    /// Tells of it. The same wait is not due again.
     pub(super) fn tell(self) {
-        let Due { header, reason } = self;
+        let Due { header, reason, locked_at, runtime } = self;
         let held = held_of(header);
         let guards = held.guards.get();
-        let Some(locked_at) = held.latest.get() else { return };
-        let Some(shared) = sched::current_shared() else { return };
-        let Some(report) = &shared.config.on_held_guard else { return };
         let told = HeldGuard {
             coroutine: header.id,
             name: header.name().map(str::to_owned),
@@ -98,10 +101,10 @@ impl Due<'_> {
         held.guards.set(0);
         // A panic of its own must not come out of the wait: others may have been lent what it is there
         // to keep, as by a scope.
-        contained(|| report(&told));
+        contained(|| runtime.config.on_held_guard.iter().for_each(|report| report(&told)));
         held.guards.set(guards);
         held.latest.set(Some(locked_at));
-        // After waits of the report's own.
+        // Now, since the report may have waited.
         held.told.set(Some((header.park.latest(), reason)));
     }
 }
