@@ -250,10 +250,11 @@ impl<T> Handover<T> {
 ///
 /// For anything that blocks its thread and that pirn has no better way for. The number of threads
 /// is bounded ([`Builder::max_blocking_threads`](crate::Builder::max_blocking_threads)); beyond
-/// that, jobs queue. On a plain thread `f` runs right there.
+/// that, jobs queue. On a plain thread `f` runs right there; in a scope that may end the wait, as a
+/// [`timeout`](crate::time::timeout), it runs on a thread of its own, if the system has one.
 ///
-/// If the waiting coroutine is cancelled, its wait ends and the work goes on; a job that has not
-/// begun when its runtime ends is dropped.
+/// If the waiting coroutine is cancelled, or its scope ends, its wait ends and the work goes on; a job
+/// that has not begun when its runtime ends is dropped.
 ///
 /// # Panics
 ///
@@ -291,11 +292,14 @@ where
     T: Send + 'static,
 {
     let runtime = sched::current_shared().filter(|_| sched::in_coroutine());
-    let Some(runtime) = runtime else { return f() };
+    if runtime.is_none() && (cancel == Cancel::Defer || !park::is_in_scope()) {
+        return f();
+    }
     let handover =
         Arc::new(Handover { state: Mutex::new(HandoverState { result: None, waiter: None }) });
     let theirs = handover.clone();
-    let recorded = runtime.recorder.clone().zip(sched::current_id());
+    let recorder = runtime.as_ref().and_then(|runtime| runtime.recorder.clone());
+    let recorded = recorder.zip(sched::current_id());
     let work: Work = Box::new(move || {
         let job = recorded.map(|(recorder, coroutine)| recorder.job(coroutine, reason));
         let result = catch_unwind(AssertUnwindSafe(f));
@@ -311,7 +315,11 @@ where
             drop(unsafe { ticket.claim() });
         }
     });
-    if let Err(work) = runtime.config.blocking.submit(Job { work, is_lookup: false }) {
+    let submitted = match &runtime {
+        Some(runtime) => runtime.config.blocking.submit(Job { work, is_lookup: false }),
+        None => start_alone(work),
+    };
+    if let Err(work) = submitted {
         sched::block_in_place(work);
     }
     drop(runtime);
@@ -334,6 +342,23 @@ where
         if outcome == Outcome::Cancelled {
             unwind_cancelled();
         }
+    }
+}
+
+/// Starts work on a thread of its own: for a plain thread, whose wait may end before the work does.
+/// `Err` gives it back: the system refuses the thread.
+fn start_alone(work: Work) -> Result<(), Work> {
+    let job = Arc::new(Mutex::new(Some(work)));
+    let theirs = job.clone();
+    let take = |job: &Mutex<Option<Work>>| {
+        let work = job.lock().unwrap_or_else(PoisonError::into_inner).take();
+        work.expect("it is taken once")
+    };
+    // What nobody waits for any more is dropped there, and may panic.
+    let run = move || contained(take(&theirs));
+    match thread::Builder::new().name("pirn-blocking".into()).spawn(run) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(take(&job)),
     }
 }
 

@@ -95,3 +95,35 @@ fn a_queued_job_panics_on_drop() {
     let_go.send(()).unwrap();
     within_patience(&done);
 }
+
+/// In a scope that may end, a plain thread waits for work that a thread of its own does.
+#[test]
+fn a_plain_thread_in_a_scope_gets_the_result_and_the_panic() {
+    let patience = Duration::from_secs(120);
+    let here = std::thread::current().id();
+    let run_on = || pirn::blocking(|| std::thread::current().id());
+    assert_eq!(run_on(), here);
+    assert_ne!(pirn::time::timeout(patience, run_on).unwrap(), here);
+    let panics = std::panic::catch_unwind(|| {
+        pirn::time::timeout(patience, || {
+            pirn::blocking(|| std::panic::resume_unwind(Box::new("expected")));
+        })
+    });
+    assert_eq!(panics.unwrap_err().downcast_ref(), Some(&"expected"));
+}
+
+/// What is left behind by a scope that is over may panic as it likes.
+#[test]
+fn a_result_for_a_plain_thread_that_has_gone_on_panics_on_drop() {
+    let (dropped, drops) = mpsc::channel();
+    let (let_go, gate) = mpsc::channel::<()>();
+    let over = pirn::time::timeout(Duration::from_millis(2), || {
+        pirn::blocking(move || {
+            gate.recv().unwrap();
+            PanicsOnDrop(dropped)
+        })
+    });
+    assert!(over.is_err());
+    let_go.send(()).unwrap();
+    within_patience(&drops);
+}

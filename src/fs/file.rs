@@ -18,7 +18,9 @@ const LEAST: usize = 8 << 10;
 ///
 /// What is in memory is read in place, if the system can say so; everything else is done by the
 /// blocking pool. A pipe, a terminal or a device is waited for by the poller, as sockets are. On a
-/// plain thread each operation is std's.
+/// plain thread each operation is std's; in a scope that may end its waits, as a
+/// [`timeout`](crate::time::timeout), it waits for the latter by readiness, too, and so does
+/// [`lock`](File::lock) in its way, but nothing ends a wait for a disk.
 ///
 /// # Position
 ///
@@ -154,7 +156,8 @@ impl File {
     ///
     /// Neither a worker nor a thread of the pool waits: coroutines and threads of this process are
     /// told when a lock of theirs is given up, and locks of other processes are looked at every
-    /// 10 ms.
+    /// 10 ms. A plain thread waits in the system, unless it is in a scope that may end that, as a
+    /// [`timeout`](crate::time::timeout).
     ///
     /// # Errors
     ///

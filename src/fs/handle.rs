@@ -6,7 +6,7 @@ use crate::blocking::{blocking_for, blocking_unless};
 use crate::fs::file_lock::{self, Key, Kind};
 use crate::fs::sys::{self, Attempt, Nature};
 use crate::netpoller::{Done, Side, Source};
-use crate::park::{Cancel, WaitReason};
+use crate::park::{self, Cancel, WaitReason};
 use crate::sched;
 use crate::sync::{OwnedSemaphorePermit, Semaphore};
 use std::fs::{File, TryLockError};
@@ -83,9 +83,7 @@ impl Handle {
         if let Some(nature) = self.shared.nature.get() {
             return *nature;
         }
-        let handle = self.clone();
-        let find_out = move || sys::nature_of(handle.file());
-        let nature = blocking_for(WaitReason::File, find_out);
+        let nature = self.slow(sys::nature_of);
         *self.shared.nature.get_or_init(|| nature)
     }
 
@@ -142,6 +140,13 @@ impl Handle {
         }
     }
 
+    /// Whether a read or write is made as it is, since nothing could end the wait for what it needs.
+    /// The disk is not waited for in another way on a plain thread, whatever ends.
+    fn blocks_here(self: &Arc<Handle>) -> bool {
+        let may_end = || park::is_in_scope() && self.nature() == Nature::Stream;
+        !sched::in_coroutine() && !may_end()
+    }
+
     // Reading.
 
     pub(super) fn read(
@@ -149,7 +154,7 @@ impl Handle {
         bufs: &mut [IoSliceMut<'_>],
         at: Option<u64>,
     ) -> io::Result<usize> {
-        if !sched::in_coroutine() {
+        if self.blocks_here() {
             return sys::read_here(self.file(), bufs, at);
         }
         let nature = self.nature();
@@ -209,7 +214,7 @@ impl Handle {
         bufs: &[IoSlice<'_>],
         at: Option<u64>,
     ) -> io::Result<usize> {
-        if !sched::in_coroutine() {
+        if self.blocks_here() {
             return sys::write_here(self.file(), bufs, at);
         }
         let nature = self.nature();
@@ -288,7 +293,7 @@ impl Handle {
     // Locks.
 
     pub(super) fn lock(self: &Arc<Handle>, kind: Kind) -> io::Result<()> {
-        if !sched::in_coroutine() {
+        if !sched::in_coroutine() && !park::is_in_scope() {
             return self.locked(match kind {
                 Kind::Exclusive => self.file().lock(),
                 Kind::Shared => self.file().lock_shared(),

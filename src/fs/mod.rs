@@ -32,6 +32,9 @@ mod options;
 pub(crate) mod paths;
 mod sys;
 
+#[cfg(target_os = "linux")]
+pub(crate) use sys::end_is_sure;
+
 pub use dir::{DirEntry, ReadDir};
 pub use file::File;
 pub use options::{DirBuilder, OpenOptions};

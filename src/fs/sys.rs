@@ -34,7 +34,7 @@ pub(super) fn read_now(
     let attempt =
         unsafe { linux::vectored(libc::SYS_preadv2, fd, bufs.as_ptr().cast(), bufs.len(), at) };
     let asked_for_none = || bufs.iter().all(|buf| buf.is_empty());
-    if attempt == Attempt::Done(0) && !linux::end_is_sure() && !asked_for_none() {
+    if attempt == Attempt::Done(0) && !end_is_sure() && !asked_for_none() {
         return Attempt::Unknown;
     }
     attempt
@@ -58,6 +58,9 @@ pub(super) fn read_now(_: BorrowedFd<'_>, _: &mut [IoSliceMut<'_>], _: Option<u6
 pub(super) fn write_now(_: BorrowedFd<'_>, _: &[IoSlice<'_>], _: Option<u64>) -> Attempt {
     Attempt::Unknown
 }
+
+#[cfg(target_os = "linux")]
+pub(crate) use linux::end_is_sure;
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -113,9 +116,9 @@ mod linux {
         }
     }
 
-    /// Whether a read of nothing is the end of the file. Linux 5.9 and 5.10 also say so of what is
+    /// Whether a read with `RWF_NOWAIT` that gives nothing is the end of the file. Linux 5.9 and 5.10 also say so of what is
     /// not in memory: preadv(2), "Bugs".
-    pub(super) fn end_is_sure() -> bool {
+    pub(crate) fn end_is_sure() -> bool {
         static SURE: OnceLock<bool> = OnceLock::new();
         *SURE.get_or_init(|| {
             let mut names = MaybeUninit::<libc::utsname>::uninit();

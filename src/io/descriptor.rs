@@ -8,7 +8,8 @@
 //! - **Shared**: it came from elsewhere (descriptors 0 to 2, whatever a user hands over). Its flags
 //!   are neither changed nor believed: others may change them at any time.
 //!
-//! In a coroutine, a call on a shared descriptor goes like this:
+//! In a coroutine, and on a plain thread in a scope that may end (a timeout, a token), a call on a shared
+//! descriptor goes like this:
 //!
 //! 1. It is tried with `RWF_NOWAIT`, which Linux has for sockets, files and the pipes of `pipe(2)`,
 //!    but not for named pipes and terminals. This settles nearly everything.
@@ -27,11 +28,11 @@
 //!   something that is not a regular file: a pipe that polls as writable has room for those. A
 //!   terminal whose output is stopped (Ctrl-S) may hold its writer up.
 //!
-//! On a plain thread the call is made as it is, and may block the thread.
+//! On a plain thread in no scope the call is made as it is, and may block the thread.
 
 use crate::io::sys;
 use crate::netpoller::{Done, Side, Source};
-use crate::park::WaitReason;
+use crate::park::{self, WaitReason};
 use crate::sched;
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -184,9 +185,14 @@ fn ready(fd: BorrowedFd<'_>, side: Side) -> io::Result<()> {
     if sys::is_ready(fd, side)? { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
 }
 
+/// Whether a call is made as it is, since nothing could end the wait for what it needs.
+fn blocks_here() -> bool {
+    !sched::in_coroutine() && !park::is_in_scope()
+}
+
 /// Reads from a description of which nothing is known. `WouldBlock`: it is to be waited for.
 pub(super) fn read_shared(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-    if !sched::in_coroutine() {
+    if blocks_here() {
         return sys::read(fd, bufs);
     }
     match sys::read_now(fd, bufs) {
@@ -199,7 +205,7 @@ pub(super) fn read_shared(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>]) -> io
 
 /// Writes to a description of which nothing is known. `WouldBlock`: it is to be waited for.
 pub(super) fn write_shared(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
-    if !sched::in_coroutine() {
+    if blocks_here() {
         return sys::write(fd, bufs);
     }
     match sys::write_now(fd, bufs) {

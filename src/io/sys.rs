@@ -2,6 +2,8 @@
 
 #![expect(unsafe_code, reason = "read, write and their kin")]
 
+#[cfg(target_os = "linux")]
+use crate::fs;
 use crate::netpoller::Side;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -47,6 +49,27 @@ pub(super) fn write(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> io::Result<usiz
 /// `WouldBlock` if there is nothing, or if this kind of descriptor cannot be asked that.
 #[cfg(target_os = "linux")]
 pub(super) fn read_now(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+    let result = preadv2_now(fd, bufs);
+    unless_doubtful(fd, bufs, result, fs::end_is_sure)
+}
+
+/// A kernel that is not `sure` says 0 at what is not the end of a file, too: it is to be asked again.
+#[cfg(target_os = "linux")]
+fn unless_doubtful(
+    fd: BorrowedFd<'_>,
+    bufs: &[IoSliceMut<'_>],
+    result: io::Result<usize>,
+    sure: impl FnOnce() -> bool,
+) -> io::Result<usize> {
+    let asked_for_none = || bufs.iter().all(|buf| buf.is_empty());
+    if matches!(result, Ok(0)) && !sure() && !asked_for_none() && is_on_disk(fd)? {
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
+    result
+}
+
+#[cfg(target_os = "linux")]
+fn preadv2_now(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
     let fd = fd.as_raw_fd();
     // By number: not every libc has it. The offset -1 is the descriptor's own, in two halves.
     // SAFETY: as for `read`; the rest are numbers.
@@ -207,4 +230,34 @@ pub(super) fn is_sigpipe_ignored() -> bool {
         action
     };
     action.sa_sigaction != libc::SIG_DFL
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    /// The kernels that read nothing of what is not in memory cannot be had here; what they say can.
+    #[test]
+    fn where_nothing_may_not_be_the_end_a_file_is_asked_again() {
+        let says = |fd: BorrowedFd<'_>, room: usize, result: io::Result<usize>, sure: bool| {
+            let result = unless_doubtful(
+                fd,
+                &[IoSliceMut::new(&mut []), IoSliceMut::new(&mut vec![0; room])],
+                result,
+                || sure,
+            );
+            result.map_err(|error| error.kind())
+        };
+        let file = std::fs::File::open(file!()).unwrap();
+        let (pipe, _) = io::pipe().unwrap();
+        let (file, pipe) = (file.as_fd(), pipe.as_fd());
+        assert_eq!(says(file, 1, Ok(0), false), Err(io::ErrorKind::WouldBlock));
+        assert_eq!(says(file, 1, Ok(0), true), Ok(0));
+        assert_eq!(says(file, 0, Ok(0), false), Ok(0));
+        assert_eq!(says(file, 1, Ok(1), false), Ok(1));
+        assert_eq!(says(pipe, 1, Ok(0), false), Ok(0));
+        let error = Err(io::ErrorKind::NotFound.into());
+        assert_eq!(says(file, 1, error, false), Err(io::ErrorKind::NotFound));
+    }
 }

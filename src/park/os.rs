@@ -134,6 +134,8 @@ impl OsParker {
 thread_local! {
     /// Taken out while a wait is open, so that a wait within a publication has one of its own.
     static PARKER: Cell<Option<Arc<OsParker>>> = const { Cell::new(None) };
+    /// The one that is used when that has gone. It has no destructor.
+    static LATE: Cell<Option<&'static Arc<OsParker>>> = const { Cell::new(None) };
     /// The innermost scope of this thread.
     static FRAMES: Cell<*const ScopeFrame> = const { Cell::new(ptr::null()) };
 }
@@ -150,9 +152,24 @@ pub(super) fn with_frames<R>(f: impl FnOnce(&Cell<*const ScopeFrame>) -> R) -> R
 
 /// This thread's parker.
 pub(crate) fn parker() -> Arc<OsParker> {
-    let parker = PARKER.try_with(Cell::take).ok().flatten().unwrap_or_else(OsParker::new);
-    let _gone = PARKER.try_with(|slot| slot.set(Some(parker.clone())));
+    let Ok(parker) = PARKER.try_with(Cell::take) else {
+        return with_late(Arc::clone);
+    };
+    let parker = parker.unwrap_or_else(OsParker::new);
+    let _set = PARKER.try_with(|slot| slot.set(Some(parker.clone())));
     parker
+}
+
+/// Calls `f` with the parker of a thread whose own has gone already, in a thread-local's destructor.
+///
+/// Tickets of a wait may be looked at until the caller has left the queue, after the wait's return. So
+/// this one, a thread's last, stays for good.
+#[cold]
+fn with_late<R>(f: impl FnOnce(&Arc<OsParker>) -> R) -> R {
+    let parker = LATE.take().unwrap_or_else(|| Box::leak(Box::new(OsParker::new())));
+    let result = f(parker);
+    LATE.set(Some(parker));
+    result
 }
 
 /// Blocks until somebody calls, or until the deadline; whether somebody called.
@@ -178,10 +195,12 @@ pub(super) fn park(
     cancel: Cancel,
     publish: impl FnOnce(Ticket) -> bool,
 ) -> Outcome {
-    // In a thread-local's destructor the slot may be gone already: a parker for this wait alone.
-    let parker = PARKER.try_with(Cell::take).ok().flatten().unwrap_or_else(OsParker::new);
+    let Ok(parker) = PARKER.try_with(Cell::take) else {
+        return with_late(|parker| park_with(parker, reason, deadline, cancel, publish));
+    };
+    let parker = parker.unwrap_or_else(OsParker::new);
     let outcome = park_with(&parker, reason, deadline, cancel, publish);
-    let _gone = PARKER.try_with(|slot| slot.set(Some(parker)));
+    let _set = PARKER.try_with(|slot| slot.set(Some(parker)));
     outcome
 }
 
@@ -250,5 +269,52 @@ fn ended_for_a_scope(cancel: Cancel, passed: Option<Instant>) -> Outcome {
     match scopes::settle(None, cancel, passed) {
         true => delivered(cancel),
         false => Outcome::Interrupted,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    /// Whose ticket somebody may still have does not go with the wait.
+    #[test]
+    fn a_parker_outlasts_a_wait_in_a_late_destructor() {
+        struct Waits(mpsc::Sender<usize>);
+
+        impl Drop for Waits {
+            fn drop(&mut self) {
+                let mut known = Weak::new();
+                let outcome = park(WaitReason::Park, Some(Instant::now()), Cancel::Defer, |_| {
+                    let here = thread::current().id();
+                    known = Arc::downgrade(
+                        &lock(&ALL)
+                            .iter()
+                            .filter_map(Weak::upgrade)
+                            .filter(|parker| parker.thread.id() == here)
+                            .find(|parker| parker.word.is_waiting())
+                            .unwrap(),
+                    );
+                    true
+                });
+                assert_eq!(outcome, Outcome::TimedOut);
+                assert!(PARKER.try_with(|_| ()).is_err(), "it is not late");
+                self.0.send(known.strong_count()).unwrap();
+            }
+        }
+
+        thread_local! {
+            static WAITS: Cell<Option<Waits>> = const { Cell::new(None) };
+        }
+
+        let (told, counted) = mpsc::channel();
+        thread::spawn(move || {
+            // Destroyed after what comes into use later.
+            WAITS.set(Some(Waits(told)));
+            drop(parker());
+        })
+        .join()
+        .unwrap();
+        assert_ne!(counted.recv(), Ok(0));
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::blocking::blocking_for;
 use crate::netpoller::{Done, Side, Source};
-use crate::park::WaitReason;
+use crate::park::{self, WaitReason};
 use crate::process::sys;
 use crate::sched;
 use std::io;
@@ -59,7 +59,7 @@ impl Process {
 
     /// Waits for the end. Every wake leads to `waitpid` without waiting, so what wakes is a hint.
     pub(super) fn wait(&mut self) -> io::Result<ExitStatus> {
-        if !sched::in_coroutine() {
+        if !sched::in_coroutine() && !park::is_in_scope() {
             let status = self.child.wait();
             self.ended |= status.is_ok();
             return status;

@@ -116,7 +116,11 @@ mod tests {
     fn those_that_go_on_are_waited_for_until_the_deadline() {
         let threads = Threads::default();
         let (lets_go, held) = mpsc::channel::<()>();
-        threads.spawn("one".into(), move || drop(held.recv())).unwrap();
+        threads
+            .spawn("one".into(), move || {
+                let _gone = held.recv();
+            })
+            .unwrap();
         assert!(!threads.join(Instant::now().checked_add(Duration::from_millis(1))));
         drop(lets_go);
         assert!(threads.join(None));

@@ -17,6 +17,8 @@ pub(super) fn wait(
     reason: WaitReason,
     deadline: Option<Instant>,
 ) -> bool {
+    // The number of a wait that was interrupted.
+    let mut back = None;
     loop {
         let mut node = None;
         let mut passed = false;
@@ -24,7 +26,9 @@ pub(super) fn wait(
             // SAFETY: the node is in the frame of this wait, and leaves the queue below unless a
             // waker has taken it off.
             let joined = unsafe {
-                gate.enter(closing, ticket, |waiter| NonNull::from(node.insert(Node::new(waiter))))
+                gate.enter(closing, back, ticket, |waiter| {
+                    NonNull::from(node.insert(Node::new(waiter)))
+                })
             };
             if !joined {
                 passed = true;
@@ -38,6 +42,7 @@ pub(super) fn wait(
         if let Some(node) = &node {
             // SAFETY: the node is alive, and in this queue if in any.
             unsafe { gate.leave(NonNull::from(node)) };
+            back = Some(node.waiter().number());
         }
         match outcome {
             Outcome::Cancelled => unwind_cancelled(),

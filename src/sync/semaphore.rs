@@ -18,7 +18,8 @@ use std::time::{Duration, Instant};
 /// Permits for a number of users at a time: tokio's `Semaphore` in blocking style.
 ///
 /// It is fair: permits go to those who wait, first come, first served, and nobody overtakes. So a
-/// request for many is met in its turn, and those behind it wait for that.
+/// request for many is met in its turn, and those behind it wait for that. (One that is cancelled while
+/// it waits in a [`shield`](crate::shield()) goes on waiting, but at the end of the queue.)
 ///
 /// # Examples
 ///

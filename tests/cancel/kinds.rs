@@ -4,8 +4,9 @@ use crate::support::{Drops, LONG, SHORT, runtime, until};
 use pirn::sync::{
     Barrier, Condvar, Event, Mutex, Notify, Once, RwLock, Semaphore, WaitGroup, mpsc,
 };
-use pirn::{CancelCause, CancelToken, channel, net, thread, time};
+use pirn::{CancelCause, CancelToken, channel, fs, net, process, thread, time};
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -148,6 +149,65 @@ fn kinds() -> Vec<Kind> {
             })
         }),
         ("clock", || Box::new(|| assert!(channel::after(LONG).recv().is_err()))),
+        ("blocking work", || {
+            let (keep, released) = std::sync::mpsc::channel::<()>();
+            Box::new(move || {
+                let _keep = keep;
+                pirn::blocking(move || released.recv().unwrap_err());
+            })
+        }),
+        ("child", || {
+            let mut command = process::Command::new("sleep");
+            let mut child = command.arg("600").kill_on_drop(true).spawn().unwrap();
+            Box::new(move || assert!(!child.wait().unwrap().success()))
+        }),
+        ("file lock", || {
+            let path = unlinked_path();
+            let holder = std::fs::File::create(&path).unwrap();
+            holder.lock().unwrap();
+            let other = fs::File::open(&path).unwrap();
+            std::fs::remove_file(&path).unwrap();
+            Box::new(move || {
+                let _holder = holder;
+                other.lock_shared().unwrap();
+            })
+        }),
+        ("foreign pipe, read", || {
+            let (reader, writer) = std::io::pipe().unwrap();
+            let mut reader = process::ChildStdout::from(OwnedFd::from(reader));
+            Box::new(move || {
+                let _writer = writer;
+                reader.read_exact(&mut [0]).unwrap();
+            })
+        }),
+        ("foreign pipe, write", || {
+            let (reader, writer) = std::io::pipe().unwrap();
+            let mut writer = process::ChildStdin::from(OwnedFd::from(writer));
+            Box::new(move || {
+                let _reader = reader;
+                loop {
+                    writer.write_all(&[0; 65536]).unwrap();
+                }
+            })
+        }),
+        ("pipe as a file, read", || {
+            let (reader, writer) = std::io::pipe().unwrap();
+            let mut reader = fs::File::from(OwnedFd::from(reader));
+            Box::new(move || {
+                let _writer = writer;
+                reader.read_exact(&mut [0]).unwrap();
+            })
+        }),
+        ("pipe as a file, write", || {
+            let (reader, writer) = std::io::pipe().unwrap();
+            let mut writer = fs::File::from(OwnedFd::from(writer));
+            Box::new(move || {
+                let _reader = reader;
+                loop {
+                    writer.write_all(&[0; 65536]).unwrap();
+                }
+            })
+        }),
         ("accept", || {
             let listener = net::TcpListener::bind("127.0.0.1:0").unwrap();
             Box::new(move || drop(listener.accept().unwrap()))
@@ -177,6 +237,13 @@ impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         self.0.cancel();
     }
+}
+
+/// For a file that is not there yet, and is going to be removed while it is open.
+fn unlinked_path() -> std::path::PathBuf {
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::SeqCst);
+    std::env::temp_dir().join(format!("pirn-cancel-{}-{number}", std::process::id()))
 }
 
 fn connection() -> (net::TcpStream, net::TcpStream) {

@@ -87,6 +87,61 @@ fn notifications_go_to_the_oldest_and_to_all_who_wait() {
     });
 }
 
+/// A cancellation that comes to a shielded wait makes it leave its queue and join again. What all are
+/// told who wait is for this one too, also if it has not run since.
+#[test]
+fn a_shielded_wait_that_a_cancellation_has_touched_is_told_with_the_others() {
+    /// Whether `wait` passes by `tell`, with a cancellation right before that; `release` ends it else.
+    fn passes(
+        wait: impl FnOnce() + Send + 'static,
+        tell: impl FnOnce(),
+        release: impl FnOnce(),
+    ) -> bool {
+        let waiter = pirn::spawn(move || pirn::shield(wait));
+        // On one worker, it waits before this goes on, and does not run before this waits.
+        pirn::thread::yield_now();
+        waiter.cancel();
+        tell();
+        (0..8).for_each(|_| pirn::thread::yield_now());
+        let passed = waiter.is_finished();
+        release();
+        drop(waiter.join());
+        passed
+    }
+
+    runtime(1).run(|| {
+        let notify = Arc::new(Notify::new());
+        let theirs = notify.clone();
+        let passed =
+            passes(move || theirs.notified(), || notify.notify_waiters(), || notify.notify_one());
+        assert!(passed, "a notification of all");
+
+        let notify = Arc::new(Notify::new());
+        let theirs = notify.clone();
+        let passed = passes(
+            move || assert!(theirs.notified_timeout(Duration::from_secs(600))),
+            || notify.notify_waiters(),
+            || notify.notify_one(),
+        );
+        assert!(passed, "a notification of all, with a deadline");
+
+        let event = Arc::new(Event::new());
+        let theirs = event.clone();
+        let pulse = || {
+            event.set();
+            event.clear();
+        };
+        assert!(passes(move || theirs.wait(), pulse, || event.set()), "an event that was cleared");
+
+        // One who was not told waits on.
+        let notify = Arc::new(Notify::new());
+        notify.notify_waiters();
+        let theirs = notify.clone();
+        let passed = passes(move || theirs.notified(), || (), || notify.notify_one());
+        assert!(!passed, "it came after the notification");
+    });
+}
+
 #[test]
 fn as_many_pass_as_were_notified() {
     for workers in [1, 2, 4, 8] {

@@ -18,7 +18,7 @@ mod tests;
 
 use crate::blocking::begin_lookup;
 use crate::net::shared_error::SharedError;
-use crate::park::WaitReason;
+use crate::park::{self, WaitReason};
 use crate::primitive::lock;
 use crate::sched;
 use crate::sync::Event;
@@ -57,7 +57,8 @@ impl Lookups {
         Lookups { flights: Mutex::default(), ask: Box::new(ask) }
     }
 
-    /// The addresses of `host`, with that port. A plain thread without a deadline asks for itself.
+    /// The addresses of `host`, with that port. A plain thread asks for itself, unless something may end
+    /// its wait: a deadline, or a scope.
     ///
     /// # Errors
     ///
@@ -70,11 +71,17 @@ impl Lookups {
         port: u16,
         deadline: Option<Instant>,
     ) -> io::Result<vec::IntoIter<SocketAddr>> {
-        if deadline.is_none() && !sched::in_coroutine() {
+        if deadline.is_none() && !sched::in_coroutine() && !park::is_in_scope() {
             return Ok(with_port((self.ask)(host)?, port));
         }
         loop {
-            let flight = self.board(host)?;
+            let flight = match self.board(host) {
+                // Better a wait that nothing ends than none.
+                Err(_no_thread) if deadline.is_none() => {
+                    return Ok(with_port((self.ask)(host)?, port));
+                }
+                flight => flight?,
+            };
             if !flight.landed.wait_until(WaitReason::Lookup, deadline) {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, "name lookup timed out"));
             }

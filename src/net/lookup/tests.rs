@@ -161,6 +161,28 @@ fn a_plain_thread_has_deadlines_too() {
     assert_eq!(lookups.look_up("name", 3, None).map(ports).unwrap(), [3, 3]);
 }
 
+#[test]
+fn a_scope_that_ends_ends_the_wait_of_a_plain_thread() {
+    let gate = Arc::<Gate>::default();
+    let lookups = gate.lookups();
+    let theirs = lookups.clone();
+    let (tell, told) = std::sync::mpsc::channel();
+    let asking = thread::spawn(move || {
+        let deadline = Some(Instant::now() + Duration::from_millis(2));
+        let limit = park::Limit { deadline, flag: None };
+        tell.send(park::within(limit, || theirs.look_up("name", 9, None)).is_err()).unwrap();
+    });
+    let ended = told.recv_timeout(LONG);
+    gate.answer(1);
+    asking.join().unwrap();
+    assert_eq!(ended, Ok(true));
+    wait_until(|| lock(&lookups.flights).is_empty());
+    // In none it asks for itself.
+    gate.answer(1);
+    assert_eq!(lookups.look_up("name", 9, None).map(ports).unwrap(), [9; 2]);
+    assert_eq!(gate.asked(), 2);
+}
+
 /// Lookups that hang leave half of the pool to others.
 #[test]
 fn lookups_take_half_of_the_pool() {
