@@ -55,22 +55,26 @@ impl ListeningSocket {
         &self,
         accept: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> io::Result<T> {
-        let accepted = self.accept_unless(|| false, accept);
+        let accepted = self.accept_with(|| Some(()), accept);
         if accepted.as_ref().is_err_and(is_exhaustion) && !self.source.is_user_nonblocking() {
             netpoller::pause(WaitReason::Accept, park::deadline_after(EXHAUSTED_PAUSE));
         }
-        accepted.map(|connection| connection.expect("it is never over"))
+        accepted.map(|connection| connection.expect("it is always permitted").0)
     }
 
-    /// Calls `accept` until there is a connection, and says at once what the system says. `None`: it
-    /// is over, as that says, which is asked before each attempt.
-    pub(super) fn accept_unless<T>(
+    /// Calls `accept` until there is a connection, and says at once what the system says. Before each
+    /// attempt it gets a permit, for which it may have to wait, and which it does not keep from others
+    /// while it waits for a connection. `None`: there will be no permit.
+    pub(super) fn accept_with<T, P>(
         &self,
-        is_over: impl Fn() -> bool,
+        permit: impl Fn() -> Option<P>,
         mut accept: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
-    ) -> io::Result<Option<T>> {
+    ) -> io::Result<Option<(T, P)>> {
         self.source.io(Side::Read, WaitReason::Accept, None, |fd| {
-            let value = if is_over() { None } else { Some(accept(fd)?) };
+            let value = match permit() {
+                Some(permit) => Some((accept(fd)?, permit)),
+                None => None,
+            };
             Ok(Done { value, drained: false })
         })
     }
