@@ -87,6 +87,12 @@ impl TcpStream {
         self.socket.io(side, op)
     }
 
+    /// Whether a poller has told of an end, an error or urgent data.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn end_was_reported(&self) -> bool {
+        self.socket.source().end_was_reported()
+    }
+
     /// Takes a stream of std's over, with its timeouts and nonblocking mode.
     ///
     /// # Examples
