@@ -2,6 +2,7 @@
 
 use crate::net::addr::{ToSocketAddrs, each_addr};
 use crate::net::connect::connect;
+use crate::net::kind::Kind;
 use crate::net::limits::zero_timeout;
 use crate::net::listener::TcpListener;
 use crate::net::sys;
@@ -346,7 +347,8 @@ impl SocketBuilder {
         let wanted = |addr: &SocketAddr| {
             self.has_family_of(addr) && local.is_none_or(|local| local == addr.is_ipv6())
         };
-        connect(addrs.filter(wanted), self, deadline).map(TcpStream::ours)
+        let source = connect(addrs.filter(wanted), self, deadline)?;
+        Ok(TcpStream::ours(source, Kind::TCP))
     }
 
     fn has_family_of(&self, addr: &SocketAddr) -> bool {
@@ -366,7 +368,7 @@ impl SocketBuilder {
             sys::set_fastopen(&socket, connections)?;
         }
         socket.listen(i32::try_from(self.backlog).unwrap_or(i32::MAX))?;
-        Ok(TcpListener::ours(socket.into()))
+        Ok(TcpListener::ours(socket.into(), Kind::TCP))
     }
 
     /// A socket that is about to connect to `addr`.

@@ -1,5 +1,6 @@
 //! A socket that takes connections: what every kind of listener has in common.
 
+use crate::net::kind::Kind;
 use crate::netpoller::{self, Done, Side, Source};
 use crate::park::{self, WaitReason};
 use socket2::SockRef;
@@ -16,12 +17,14 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(5);
 /// The descriptor is nonblocking: there is no other way to try `accept`.
 pub(super) struct ListeningSocket {
     source: Source,
+    /// That of the connections.
+    kind: Kind,
 }
 
 impl ListeningSocket {
     /// Takes over a nonblocking socket that we have made ourselves.
-    pub(super) fn new(fd: OwnedFd) -> ListeningSocket {
-        ListeningSocket { source: Source::new(fd) }
+    pub(super) fn new(fd: OwnedFd, kind: Kind) -> ListeningSocket {
+        ListeningSocket { source: Source::new(fd), kind }
     }
 
     /// Takes over a descriptor, which becomes nonblocking, with its user's wish not to wait.
@@ -30,9 +33,15 @@ impl ListeningSocket {
         let nonblocking = socket.nonblocking().unwrap_or(false);
         // Fails for what is no open descriptor; using it will say so.
         let _set = socket.set_nonblocking(true);
+        let kind = Kind::of(&socket);
         let source = Source::new(fd);
         source.set_user_nonblocking(nonblocking);
-        ListeningSocket { source }
+        ListeningSocket { source, kind }
+    }
+
+    /// The kind of the connections that come from here.
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// The descriptor, with the flags that its user expects; a duplicate if there are clones. Then

@@ -1,6 +1,7 @@
 //! A socket that sends and receives: what every kind of stream, and of datagram sockets, has in
 //! common.
 
+use crate::net::kind::Kind;
 use crate::net::limits::{Limits, zero_timeout};
 use crate::net::sys::{self, Keep};
 use crate::netpoller::{Done, Side, Source};
@@ -18,14 +19,11 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// Takes over a TCP socket that we have made ourselves.
-    pub(super) fn tcp(mut source: Source) -> Socket {
-        source.set_short_reads_drain();
-        Socket { source, limits: Limits::default() }
-    }
-
-    /// Takes over any other socket that we have made ourselves.
-    pub(super) fn new(source: Source) -> Socket {
+    /// Takes over a socket that we have made ourselves.
+    pub(super) fn new(mut source: Source, kind: Kind) -> Socket {
+        if kind.is_plain_tcp {
+            source.set_short_reads_drain();
+        }
         Socket { source, limits: Limits::default() }
     }
 
@@ -41,13 +39,10 @@ impl Socket {
             limits.set_timeout(Side::Write, timeout);
         }
         let nonblocking = socket.nonblocking().unwrap_or(false);
-        let is_internet_stream = sys::is_internet_stream(&socket);
-        let mut source = Source::new(fd);
-        if is_internet_stream {
-            source.set_short_reads_drain();
-        }
-        source.set_user_nonblocking(nonblocking);
-        Socket { source, limits }
+        let kind = Kind::of(&socket);
+        let socket = Socket { limits, ..Socket::new(Source::new(fd), kind) };
+        socket.set_nonblocking(nonblocking);
+        socket
     }
 
     /// The descriptor, with the flags that its user expects. It is a duplicate if there are clones.

@@ -80,7 +80,7 @@ impl Listen for TcpListener {
         &self,
         permit: &dyn Fn() -> Option<Permit>,
     ) -> io::Result<Permitted<(TcpStream, SocketAddr)>> {
-        self.socket().accept_with(permit, TcpListener::take)
+        self.socket().accept_with(permit, |fd| self.take(fd))
     }
 
     fn enlist(&self) -> Bell {
