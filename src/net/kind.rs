@@ -9,17 +9,23 @@ pub(super) struct Kind {
     /// It is TCP, and nothing stands between that and its reads: one that leaves room has emptied it.
     /// Of other protocols, and of records within TCP, that is not known.
     pub(super) is_plain_tcp: bool,
+    /// A close waits until all is sent, for some time (`SO_LINGER`).
+    pub(super) lingers: bool,
 }
 
 impl Kind {
     /// Of a TCP socket that we have made ourselves.
-    pub(super) const TCP: Kind = Kind { is_plain_tcp: true };
+    pub(super) const TCP: Kind = Kind { is_plain_tcp: true, lingers: false };
     /// Of any other socket that we have made ourselves.
-    pub(super) const OTHER: Kind = Kind { is_plain_tcp: false };
+    pub(super) const OTHER: Kind = Kind { is_plain_tcp: false, lingers: false };
 
     /// Of a socket that comes from elsewhere.
     pub(super) fn of(socket: &SockRef<'_>) -> Kind {
-        Kind { is_plain_tcp: sys::is_plain_tcp(socket) }
+        let linger = socket.linger().ok().flatten();
+        Kind {
+            is_plain_tcp: sys::is_plain_tcp(socket),
+            lingers: linger.is_some_and(|time| !time.is_zero()),
+        }
     }
 }
 

@@ -1,11 +1,12 @@
 //! A socket that sends and receives: what every kind of stream, and of datagram sockets, has in
 //! common.
 
+use crate::blocking::blocking_unless;
 use crate::net::kind::Kind;
 use crate::net::limits::{Limits, zero_timeout};
 use crate::net::sys::{self, Keep};
 use crate::netpoller::{Done, Side, Source};
-use crate::park::WaitReason;
+use crate::park::{Cancel, WaitReason};
 use socket2::{SockAddr, SockRef};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -23,6 +24,9 @@ impl Socket {
     pub(super) fn new(mut source: Source, kind: Kind) -> Socket {
         if kind.is_plain_tcp {
             source.set_short_reads_drain();
+        }
+        if kind.lingers {
+            source.set_close(close_slowly);
         }
         Socket { source, limits: Limits::default() }
     }
@@ -200,6 +204,12 @@ impl Socket {
     pub(super) fn set_nonblocking(&self, on: bool) {
         self.source.set_user_nonblocking(on);
     }
+}
+
+/// Closes what may have to be sent first, and waits for that, but without its worker: in a coroutine by
+/// the blocking pool.
+fn close_slowly(fd: OwnedFd) {
+    blocking_unless(Cancel::Defer, WaitReason::Write, || drop(fd));
 }
 
 impl AsFd for Socket {
