@@ -2,10 +2,12 @@
 
 use crate::net::{Limits, Shutdown};
 use crate::netpoller::Side;
+use crate::park::shielded;
 use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,7 +17,8 @@ const HANDED_OVER: usize = 1 << 16;
 /// Two ends of a stream in memory: what is written to one is read from the other.
 ///
 /// Each direction holds up to `capacity` bytes, beyond which writes wait. With a capacity of 0 a
-/// write waits until it is read, as with Go's `net.Pipe`.
+/// write waits until it is read, as with Go's `net.Pipe`. If a part was read when its deadline comes or
+/// it is cancelled, it gives the length of that part, and the next wait ends instead.
 ///
 /// # Examples
 ///
@@ -138,47 +141,38 @@ impl Direction {
         state.handing_over = true;
         state.bytes.extend(buf);
         self.filled.notify_all();
-        // Its drop locks: it comes after the guard's, or after the wait that took the guard.
-        let taking_back = TakingBack(self);
-        let ended = loop {
-            if state.bytes.is_empty() {
-                break Ok(());
-            }
-            if let Err(ended) = state.check_writer() {
-                break Err(ended);
-            }
-            match wait(&self.emptied, state, deadline) {
-                Ok(guard) => state = guard,
-                Err(late) => {
-                    state = self.lock();
-                    break Err(late);
-                }
-            }
-        };
+        let waited = catch_unwind(AssertUnwindSafe(|| self.wait_until_read(state, deadline)));
+        // What is left is counted and taken back in one step: readers go on until then. A
+        // cancellation does not keep it from that.
+        let mut state = shielded(|| self.lock());
         let count = buf.len() - state.bytes.len();
+        state.bytes.clear();
+        state.handing_over = false;
         drop(state);
-        drop(taking_back);
-        // A part is a success; the error is there for the next one.
-        if count > 0 { Ok(count) } else { ended.map(|()| count) }
+        self.emptied.notify_all();
+        match waited {
+            // A part is a success; the error, or the cancellation, is there for the next one.
+            _ if count > 0 => Ok(count),
+            Ok(waited) => waited.map(|()| count),
+            Err(cancelled) => resume_unwind(cancelled),
+        }
+    }
+
+    /// # Errors
+    ///
+    /// If the rest will not be read, or not before the deadline.
+    fn wait_until_read(&self, mut state: Guard<'_>, deadline: Option<Instant>) -> io::Result<()> {
+        while !state.bytes.is_empty() {
+            state.check_writer()?;
+            state = wait(&self.emptied, state, deadline)?;
+        }
+        Ok(())
     }
 
     fn end(&self, end: impl FnOnce(&mut State)) {
         end(&mut self.lock());
         self.filled.notify_all();
         self.emptied.notify_all();
-    }
-}
-
-/// Takes back what was not read, also from a writer that is cancelled, and lets the next one write.
-struct TakingBack<'a>(&'a Direction);
-
-impl Drop for TakingBack<'_> {
-    fn drop(&mut self) {
-        let mut state = self.0.lock();
-        state.bytes.clear();
-        state.handing_over = false;
-        drop(state);
-        self.0.emptied.notify_all();
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::net::addr::{ToSocketAddrs, each_addr};
 use crate::net::connect::connect;
+use crate::net::kind::Kind;
 use crate::net::limits::zero_timeout;
 use crate::net::listener::TcpListener;
 use crate::net::sys;
@@ -196,8 +197,12 @@ impl SocketBuilder {
     }
 
     /// `SO_LINGER` in whole seconds. With zero, closing a stream resets the connection and throws
-    /// away what has not been sent. With more, the call that closes it *blocks its thread* until all
-    /// is sent, or for so long: leave that to [`Shutdown`](crate::net::Shutdown) and a read.
+    /// away what has not been sent. With more, whoever drops it waits until all is sent, or for so
+    /// long, and a cancellation does not end that. A coroutine's wait takes a thread of the
+    /// [blocking](crate::blocking()) pool: [`Shutdown`](crate::net::Shutdown) and a read do without.
+    ///
+    /// A socket that is taken over from elsewhere is asked for this option. What is set on the
+    /// descriptor of one of pirn's, as by `socket2`, is not known: then a drop *blocks its thread*.
     pub fn linger(mut self, linger: Duration) -> SocketBuilder {
         self.linger = Some(linger);
         self
@@ -346,7 +351,13 @@ impl SocketBuilder {
         let wanted = |addr: &SocketAddr| {
             self.has_family_of(addr) && local.is_none_or(|local| local == addr.is_ipv6())
         };
-        connect(addrs.filter(wanted), self, deadline).map(TcpStream::ours)
+        let source = connect(addrs.filter(wanted), self, deadline)?;
+        Ok(TcpStream::ours(source, self.kind()))
+    }
+
+    fn kind(&self) -> Kind {
+        let lingers = self.linger.is_some_and(|time| time.as_secs() > 0);
+        Kind { lingers, ..Kind::TCP }
     }
 
     fn has_family_of(&self, addr: &SocketAddr) -> bool {
@@ -366,7 +377,7 @@ impl SocketBuilder {
             sys::set_fastopen(&socket, connections)?;
         }
         socket.listen(i32::try_from(self.backlog).unwrap_or(i32::MAX))?;
-        Ok(TcpListener::ours(socket.into()))
+        Ok(TcpListener::ours(socket.into(), self.kind()))
     }
 
     /// A socket that is about to connect to `addr`.

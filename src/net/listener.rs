@@ -2,6 +2,7 @@
 
 use crate::net::addr::ToSocketAddrs;
 use crate::net::builder::SocketBuilder;
+use crate::net::kind::Kind;
 use crate::net::listening::ListeningSocket;
 use crate::net::surface::listener_surface;
 use crate::net::sys::{self, internet_addr};
@@ -55,8 +56,8 @@ impl TcpListener {
     }
 
     /// A socket that we have made.
-    pub(super) fn ours(fd: OwnedFd) -> TcpListener {
-        TcpListener { socket: Arc::new(ListeningSocket::new(fd)) }
+    pub(super) fn ours(fd: OwnedFd, kind: Kind) -> TcpListener {
+        TcpListener { socket: Arc::new(ListeningSocket::new(fd, kind)) }
     }
 
     /// Takes a listener of std's over, with its nonblocking mode.
@@ -118,13 +119,13 @@ impl TcpListener {
     /// What the system says. If it has run out of descriptors or memory, a few milliseconds pass
     /// before that is said, so that a loop which tries again leaves others the time to free some.
     pub fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        self.socket.accept(TcpListener::take)
+        self.socket.accept(|fd| self.take(fd))
     }
 
     /// Takes a connection that is there.
-    pub(super) fn take(fd: BorrowedFd<'_>) -> io::Result<(TcpStream, SocketAddr)> {
+    pub(super) fn take(&self, fd: BorrowedFd<'_>) -> io::Result<(TcpStream, SocketAddr)> {
         let (fd, peer) = sys::accept(&SockRef::from(&fd))?;
-        Ok((TcpStream::ours(Source::new(fd)), peer))
+        Ok((TcpStream::ours(Source::new(fd), self.socket.kind()), peer))
     }
 
     pub(super) fn socket(&self) -> &Arc<ListeningSocket> {

@@ -1,5 +1,6 @@
 //! A socket that takes connections: what every kind of listener has in common.
 
+use crate::net::kind::Kind;
 use crate::netpoller::{self, Done, Side, Source};
 use crate::park::{self, WaitReason};
 use socket2::SockRef;
@@ -16,12 +17,14 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(5);
 /// The descriptor is nonblocking: there is no other way to try `accept`.
 pub(super) struct ListeningSocket {
     source: Source,
+    /// That of the connections.
+    kind: Kind,
 }
 
 impl ListeningSocket {
     /// Takes over a nonblocking socket that we have made ourselves.
-    pub(super) fn new(fd: OwnedFd) -> ListeningSocket {
-        ListeningSocket { source: Source::new(fd) }
+    pub(super) fn new(fd: OwnedFd, kind: Kind) -> ListeningSocket {
+        ListeningSocket { source: Source::new(fd), kind }
     }
 
     /// Takes over a descriptor, which becomes nonblocking, with its user's wish not to wait.
@@ -30,9 +33,15 @@ impl ListeningSocket {
         let nonblocking = socket.nonblocking().unwrap_or(false);
         // Fails for what is no open descriptor; using it will say so.
         let _set = socket.set_nonblocking(true);
+        let kind = Kind::of(&socket);
         let source = Source::new(fd);
         source.set_user_nonblocking(nonblocking);
-        ListeningSocket { source }
+        ListeningSocket { source, kind }
+    }
+
+    /// The kind of the connections that come from here.
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// The descriptor, with the flags that its user expects; a duplicate if there are clones. Then
@@ -55,22 +64,26 @@ impl ListeningSocket {
         &self,
         accept: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> io::Result<T> {
-        let accepted = self.accept_unless(|| false, accept);
+        let accepted = self.accept_with(|| Some(()), accept);
         if accepted.as_ref().is_err_and(is_exhaustion) && !self.source.is_user_nonblocking() {
             netpoller::pause(WaitReason::Accept, park::deadline_after(EXHAUSTED_PAUSE));
         }
-        accepted.map(|connection| connection.expect("it is never over"))
+        accepted.map(|connection| connection.expect("it is always permitted").0)
     }
 
-    /// Calls `accept` until there is a connection, and says at once what the system says. `None`: it
-    /// is over, as that says, which is asked before each attempt.
-    pub(super) fn accept_unless<T>(
+    /// Calls `accept` until there is a connection, and says at once what the system says. Before each
+    /// attempt it gets a permit, for which it may have to wait, and which it does not keep from others
+    /// while it waits for a connection. `None`: there will be no permit.
+    pub(super) fn accept_with<T, P>(
         &self,
-        is_over: impl Fn() -> bool,
+        permit: impl Fn() -> Option<P>,
         mut accept: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
-    ) -> io::Result<Option<T>> {
+    ) -> io::Result<Option<(T, P)>> {
         self.source.io(Side::Read, WaitReason::Accept, None, |fd| {
-            let value = if is_over() { None } else { Some(accept(fd)?) };
+            let value = match permit() {
+                Some(permit) => Some((accept(fd)?, permit)),
+                None => None,
+            };
             Ok(Done { value, drained: false })
         })
     }

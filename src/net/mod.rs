@@ -38,6 +38,7 @@ mod addr;
 mod builder;
 mod connect;
 mod fd;
+mod kind;
 mod limits;
 mod listener;
 mod listening;

@@ -1,10 +1,12 @@
 //! A socket that sends and receives: what every kind of stream, and of datagram sockets, has in
 //! common.
 
+use crate::blocking::blocking_unless;
+use crate::net::kind::Kind;
 use crate::net::limits::{Limits, zero_timeout};
 use crate::net::sys::{self, Keep};
 use crate::netpoller::{Done, Side, Source};
-use crate::park::WaitReason;
+use crate::park::{Cancel, WaitReason};
 use socket2::{SockAddr, SockRef};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -18,14 +20,14 @@ pub(super) struct Socket {
 }
 
 impl Socket {
-    /// Takes over a TCP socket that we have made ourselves.
-    pub(super) fn tcp(mut source: Source) -> Socket {
-        source.set_short_reads_drain();
-        Socket { source, limits: Limits::default() }
-    }
-
-    /// Takes over any other socket that we have made ourselves.
-    pub(super) fn new(source: Source) -> Socket {
+    /// Takes over a socket that we have made ourselves.
+    pub(super) fn new(mut source: Source, kind: Kind) -> Socket {
+        if kind.is_plain_tcp {
+            source.set_short_reads_drain();
+        }
+        if kind.lingers {
+            source.set_close(close_slowly);
+        }
         Socket { source, limits: Limits::default() }
     }
 
@@ -41,13 +43,10 @@ impl Socket {
             limits.set_timeout(Side::Write, timeout);
         }
         let nonblocking = socket.nonblocking().unwrap_or(false);
-        let is_internet_stream = sys::is_internet_stream(&socket);
-        let mut source = Source::new(fd);
-        if is_internet_stream {
-            source.set_short_reads_drain();
-        }
-        source.set_user_nonblocking(nonblocking);
-        Socket { source, limits }
+        let kind = Kind::of(&socket);
+        let socket = Socket { limits, ..Socket::new(Source::new(fd), kind) };
+        socket.set_nonblocking(nonblocking);
+        socket
     }
 
     /// The descriptor, with the flags that its user expects. It is a duplicate if there are clones.
@@ -205,6 +204,12 @@ impl Socket {
     pub(super) fn set_nonblocking(&self, on: bool) {
         self.source.set_user_nonblocking(on);
     }
+}
+
+/// Closes what may have to be sent first, and waits for that, but without its worker: in a coroutine by
+/// the blocking pool.
+fn close_slowly(fd: OwnedFd) {
+    blocking_unless(Cancel::Defer, WaitReason::Write, || drop(fd));
 }
 
 impl AsFd for Socket {

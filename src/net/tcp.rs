@@ -3,6 +3,7 @@
 use crate::net::addr::ToSocketAddrs;
 use crate::net::builder::SocketBuilder;
 use crate::net::connect;
+use crate::net::kind::Kind;
 use crate::net::socket::Socket;
 use crate::net::surface::{socket_surface, stream_surface};
 use crate::net::sys::internet_addr;
@@ -65,12 +66,12 @@ impl TcpStream {
     /// - `InvalidInput` for a timeout of zero.
     /// - What the system says of the attempt.
     pub fn connect_timeout(addr: &SocketAddr, timeout: Duration) -> io::Result<TcpStream> {
-        connect::connect_timeout(addr, timeout).map(TcpStream::ours)
+        connect::connect_timeout(addr, timeout).map(|source| TcpStream::ours(source, Kind::TCP))
     }
 
     /// A socket that we have made.
-    pub(super) fn ours(source: Source) -> TcpStream {
-        TcpStream { socket: Arc::new(Socket::tcp(source)) }
+    pub(super) fn ours(source: Source, kind: Kind) -> TcpStream {
+        TcpStream { socket: Arc::new(Socket::new(source, kind)) }
     }
 
     pub(super) fn socket(&self) -> &Arc<Socket> {
@@ -85,6 +86,12 @@ impl TcpStream {
         op: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
     ) -> io::Result<usize> {
         self.socket.io(side, op)
+    }
+
+    /// Whether a poller has told of an end, an error or urgent data.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn end_was_reported(&self) -> bool {
+        self.socket.source().end_was_reported()
     }
 
     /// Takes a stream of std's over, with its timeouts and nonblocking mode.

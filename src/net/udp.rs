@@ -2,6 +2,7 @@
 
 use crate::net::addr::{ToSocketAddrs, each_addr};
 use crate::net::fd::Std;
+use crate::net::kind::Kind;
 use crate::net::socket::Socket;
 use crate::net::surface::socket_surface;
 use crate::net::sys::{self, Keep, internet_addr};
@@ -53,7 +54,7 @@ impl UdpSocket {
     }
 
     fn ours(socket: std::net::UdpSocket) -> UdpSocket {
-        UdpSocket { socket: Arc::new(Socket::new(Source::new(socket.into()))) }
+        UdpSocket { socket: Arc::new(Socket::new(Source::new(socket.into()), Kind::OTHER)) }
     }
 
     /// Takes a socket of std's over, with its timeouts and nonblocking mode. The flags of its

@@ -197,8 +197,11 @@ fn wake_tasks(tasks: Vec<Waker>) {
 /// Of the end of a stream, of an error, or of urgent data.
 #[cold]
 fn dispatch_end(slot: &Slot, event: Event, tasks: &mut Vec<Waker>) {
-    // Before the edge: whoever has seen its epoch has seen this.
-    slot.readiness.end_draining();
+    // Before the edge: whoever has seen its epoch has seen this. A slot that has been freed meanwhile
+    // is or will be another's, for whom nothing has ended.
+    if !slot.readiness.end_draining(|| slot.is_named_by(event.key())) {
+        return;
+    }
     let (all_read, all_write) =
         (event.is_read_closed() || event.is_error(), event.is_write_closed());
     if all_read {

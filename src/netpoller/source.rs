@@ -33,6 +33,8 @@ pub(crate) struct Source {
     /// What the user asked for by `set_nonblocking`.
     user_nonblocking: AtomicBool,
     short_reads_drain: bool,
+    /// What closes it, if to do so here would stop a worker.
+    close: Option<fn(OwnedFd)>,
 }
 
 impl Source {
@@ -43,6 +45,7 @@ impl Source {
             slot: slot::allocate(),
             user_nonblocking: AtomicBool::new(false),
             short_reads_drain: false,
+            close: None,
         }
     }
 
@@ -50,6 +53,11 @@ impl Source {
     /// end where descriptors were sent along.
     pub(crate) fn set_short_reads_drain(&mut self) {
         self.short_reads_drain = true;
+    }
+
+    /// Closing it may take its time, and is left to `close`.
+    pub(crate) fn set_close(&mut self, close: fn(OwnedFd)) {
+        self.close = Some(close);
     }
 
     /// What a read of `count` bytes into so much room proves: it has emptied the descriptor, unless
@@ -366,7 +374,12 @@ pub(super) const SHORT_READ_DRAINS: bool =
 
 impl Drop for Source {
     fn drop(&mut self) {
+        let close = self.close;
         // SAFETY: the source is not used after its drop.
-        drop(unsafe { self.release() });
+        let fd = unsafe { self.release() };
+        match close {
+            None => drop(fd),
+            Some(close) => close(fd),
+        }
     }
 }

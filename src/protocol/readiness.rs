@@ -252,8 +252,16 @@ impl<W: Copy, P> Readiness<W, P> {
 
     /// From here on short reads prove nothing. The edge that comes after this publishes it: whoever
     /// has seen its epoch has seen this.
-    pub(crate) fn end_draining(&self) {
-        self.lock().word |= ENDED;
+    ///
+    /// `false`: this is not that descriptor's any more, as `is_named` says. Whoever makes it another
+    /// one's changes what that says, and [renews](Readiness::renew) it then.
+    pub(crate) fn end_draining(&self, is_named: impl FnOnce() -> bool) -> bool {
+        let mut locked = self.lock();
+        let named = is_named();
+        if named {
+            locked.word |= ENDED;
+        }
+        named
     }
 
     /// Whether the end of the stream, an error or urgent data has been reported.

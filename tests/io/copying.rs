@@ -100,6 +100,40 @@ fn a_limit_is_kept() {
     });
 }
 
+/// Urgent bytes are left out, as by reads, and what comes after them is not.
+#[test]
+fn urgent_data_ends_nothing() {
+    fn send_urgent(stream: &TcpStream) {
+        assert_eq!(socket2::SockRef::from(stream).send_out_of_band(b"!").unwrap(), 1);
+    }
+    everywhere(|world| {
+        let ((mut from, reader), (writer, mut to)) = (pair(), pair());
+        let receive = |to: &mut TcpStream, expected: &[u8]| {
+            let mut buf = vec![0; expected.len()];
+            to.read_exact(&mut buf).unwrap();
+            assert_eq!(buf, expected);
+        };
+        // All of it is there when the copy begins.
+        from.write_all(b"one").unwrap();
+        send_urgent(&from);
+        from.write_all(b"two").unwrap();
+        let copying = world.spawn(move || copy(&mut (&reader), &mut (&writer)));
+        receive(&mut to, b"onetwo");
+        // It comes while the copy waits.
+        settle();
+        send_urgent(&from);
+        from.write_all(b"three").unwrap();
+        receive(&mut to, b"three");
+        // The peer ends right behind it.
+        from.write_all(b"four").unwrap();
+        send_urgent(&from);
+        from.write_all(b"five").unwrap();
+        drop(from);
+        assert_eq!(drained(to), b"fourfive");
+        assert_eq!(copying.join().unwrap(), 19);
+    });
+}
+
 #[test]
 fn a_timeout_ends_a_copy() {
     everywhere(|_| {

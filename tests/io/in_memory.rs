@@ -70,6 +70,43 @@ fn handing_over() {
     });
 }
 
+/// What writes count is what is read, also if their deadline comes while somebody reads.
+#[test]
+fn what_late_writes_count_is_read() {
+    const WRITES: usize = 5000;
+    guarded("late", || {
+        let (mut one, two) = duplex(0);
+        let two = Arc::new(two);
+        let read_all = |two: Arc<DuplexStream>| {
+            let (mut total, mut buf) = (0, [0; 3]);
+            loop {
+                match (&*two).read(&mut buf).unwrap() {
+                    0 => break total,
+                    count => total += count,
+                }
+            }
+        };
+        let readers: Vec<_> = (0..3)
+            .map(|_| {
+                let two = two.clone();
+                std::thread::spawn(move || read_all(two))
+            })
+            .collect();
+        let mut counted = 0;
+        for write in 0..WRITES {
+            let time = Duration::from_micros(write as u64 % 64);
+            one.set_write_deadline(Some(Instant::now() + time));
+            match one.write(&[0; 64]) {
+                Ok(count) => counted += count,
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+            }
+        }
+        drop(one);
+        let read: usize = readers.into_iter().map(|reader| reader.join().unwrap()).sum();
+        assert_eq!(read, counted);
+    });
+}
+
 #[test]
 fn ends() {
     for capacity in [0, 8] {
@@ -174,6 +211,29 @@ fn a_cancelled_writer_takes_back() {
         (&*one).write_all(b"this").unwrap();
         drop(one);
         assert_eq!(reading.join().unwrap(), "this");
+    });
+}
+
+/// A part that was read is a success, and the next wait ends instead.
+#[test]
+fn a_cancelled_writer_counts_what_was_read() {
+    guarded("counted", || {
+        runtime(2).run(|| {
+            let (one, mut two) = duplex(0);
+            let (counts, counted) = pirn::channel::bounded(1);
+            let writing = pirn::spawn(move || {
+                counts.send((&one).write(b"hello").unwrap()).unwrap();
+                (&one).write(b"lo").unwrap()
+            });
+            let mut buf = [0; 3];
+            two.read_exact(&mut buf).unwrap();
+            assert_eq!(&buf, b"hel");
+            writing.cancel();
+            assert!(writing.join().unwrap_err().is::<pirn::Cancelled>());
+            assert_eq!(counted.recv(), Ok(3));
+            // The rest was taken back.
+            assert_eq!(two.read(&mut buf).unwrap(), 0);
+        });
     });
 }
 

@@ -2,6 +2,8 @@
 
 mod builder;
 mod descriptors;
+#[cfg(target_os = "linux")]
+mod lingering;
 mod race;
 mod resets;
 mod server;

@@ -325,6 +325,68 @@ fn one_server_with_several_listeners() {
     });
 }
 
+/// A listener to which nobody comes keeps no room from the others.
+#[test]
+fn more_listeners_than_connections() {
+    each(|runtime| {
+        let server = Server::builder().max_connections(1).build();
+        let listeners: Vec<_> = (0..3).map(|_| listen()).collect();
+        let addrs: Vec<_> = listeners.iter().map(|(_, addr)| *addr).collect();
+        runtime.run(|| {
+            for (listener, _) in listeners {
+                server.start(listener, echo).unwrap();
+            }
+        });
+        for addr in addrs.iter().flat_map(|addr| [addr; 3]) {
+            round_trip(&connect(*addr));
+        }
+        // At the bound, all that have come get their turns when there is room again.
+        let inside = connect(addrs[0]);
+        round_trip(&inside);
+        let outside: Vec<_> = addrs.iter().map(|addr| connect(*addr)).collect();
+        for mut client in &outside {
+            client.write_all(b"x").unwrap();
+            client.shutdown(Shutdown::Write).unwrap();
+        }
+        assert_eq!(server.stats(), stats(10, 1, 0, 0));
+        drop(inside);
+        for mut client in outside {
+            let mut said = String::new();
+            client.read_to_string(&mut said).unwrap();
+            assert_eq!(said, "x");
+        }
+        wait_until(|| server.stats() == stats(13, 0, 0, 0));
+        assert_eq!(server.stop(PATIENCE), 0);
+        addrs.into_iter().for_each(assert_refused);
+    });
+}
+
+/// A server without room does not keep connections from whoever else accepts from its listener.
+#[test]
+fn two_servers_at_one_listener() {
+    each(|runtime| {
+        let full = Server::builder().max_connections(1).build();
+        let other = Server::new();
+        let ((one, first), (shared, second)) = (listen(), listen());
+        let clone = shared.try_clone().unwrap();
+        runtime.run(|| full.start(shared, echo)).unwrap();
+        // This one waits first.
+        round_trip(&connect(second));
+        wait_until(|| full.stats() == stats(1, 0, 0, 0));
+        runtime.run(|| full.start(one, echo)).unwrap();
+        runtime.run(|| other.start(clone, echo)).unwrap();
+        let inside = connect(first);
+        round_trip(&inside);
+        for _ in 0..3 {
+            round_trip(&connect(second));
+        }
+        assert_eq!((full.stats().accepted, other.stats().accepted), (2, 3));
+        drop(inside);
+        assert_eq!((full.stop(PATIENCE), other.stop(PATIENCE)), (0, 0));
+        assert_refused(second);
+    });
+}
+
 /// Each acceptor has a worker, and its connections live there.
 #[test]
 fn a_group_serves_where_it_accepts() {

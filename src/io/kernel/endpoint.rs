@@ -21,6 +21,12 @@ pub(super) trait Endpoint {
 
     /// Whether splices will not block, nor do harm.
     fn is_suitable(&self) -> bool;
+
+    /// Whether there may be something to read where a splice has found nothing, also since it was
+    /// called `readable`.
+    fn may_be_stuck(&self, _readable: bool) -> bool {
+        false
+    }
 }
 
 impl Endpoint for TcpStream {
@@ -31,6 +37,11 @@ impl Endpoint for TcpStream {
     fn is_suitable(&self) -> bool {
         sys::status_flags(self.as_fd()).is_ok_and(|flags| flags & libc::O_NONBLOCK != 0)
             && sys::is_sigpipe_ignored()
+    }
+
+    /// In front of an urgent byte. A poller tells of one, but not whoever waits in a thread.
+    fn may_be_stuck(&self, readable: bool) -> bool {
+        readable || self.end_was_reported()
     }
 }
 

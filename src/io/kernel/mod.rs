@@ -17,6 +17,9 @@
 //!   elsewhere, would block the thread in a splice. It is copied by reading and writing.
 //! - `splice` into a socket that is closed raises `SIGPIPE`, and there is no flag against that. Rust
 //!   programs ignore the signal. In a process that does not, it is copied by reading and writing.
+//! - In front of an urgent byte, a splice from a socket says `EAGAIN`, or 0 if the peer has ended, whatever
+//!   comes behind it. A read gets past it. So where there may be one, a read has to tell; it also
+//!   tells the end of a stream.
 //! - Whatever the kernel refuses (`EINVAL` and the like) is copied by reading and writing, too; what
 //!   is in the pipe by then comes first.
 //! - Not from files to sockets or pipes: their pages would be on their way while others can still
@@ -33,6 +36,9 @@ use crate::io::sys;
 use crate::netpoller::Side;
 use crate::sched;
 use std::io::{self, Read, Write};
+
+/// What a read that gets a copy past an urgent byte takes at most.
+const BY_HAND: usize = 512;
 
 pub(super) use endpoint::refers_to;
 
@@ -53,12 +59,29 @@ where
     {
         return Ok((0, false));
     }
-    let mut copied = write_buffered(source, writer)?;
+    let mut copied = 0;
     loop {
-        match step(source, writer)? {
-            Step::Moved(count) => copied += count,
-            Step::End => return Ok((copied, true)),
-            Step::Refused(count) => return Ok((copied + count, false)),
+        let Some(source) = source::of(reader) else {
+            unreachable!("a reader does not change its type")
+        };
+        copied += write_buffered(source, writer)?;
+        loop {
+            match step(source, writer)? {
+                Step::Moved(count) => copied += count,
+                Step::End => return Ok((copied, true)),
+                Step::Refused(count) => return Ok((copied + count, false)),
+                Step::Stuck => break,
+            }
+        }
+        let mut buf = [0; BY_HAND];
+        match reader.read(&mut buf) {
+            Ok(0) => return Ok((copied, true)),
+            Ok(count) => {
+                writer.write_all(&buf[..count])?;
+                copied += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
 }
@@ -89,6 +112,8 @@ enum Step {
     End,
     /// The kernel does not do it, after so many bytes.
     Refused(u64),
+    /// A read has to tell what comes.
+    Stuck,
 }
 
 /// Moves what there is, once.
@@ -98,20 +123,34 @@ fn step<W: ?Sized + Write>(source: &mut dyn Source, writer: &mut W) -> io::Resul
         return Ok(Step::End);
     }
     let mut filled = None;
-    let mut no_pipe = false;
-    let moved = source.endpoint().io(Side::Read, &mut |fd| {
+    let (mut no_pipe, mut stuck, mut waited) = (false, false, false);
+    let endpoint = source.endpoint();
+    let moved = endpoint.io(Side::Read, &mut |fd| {
         // Not kept while waiting: it goes back when this fails.
         let pipe = TransferPipe::get().inspect_err(|_| no_pipe = true)?;
-        let count = sys::splice(fd, pipe.writer(), wanted)?;
-        filled = Some(pipe.filled(count));
-        Ok(count)
+        match sys::splice(fd, pipe.writer(), wanted) {
+            Ok(0) => stuck = endpoint.may_be_stuck(true),
+            Ok(count) => {
+                filled = Some(pipe.filled(count));
+                return Ok(count);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                stuck = endpoint.may_be_stuck(waited);
+                waited = true;
+                if !stuck {
+                    return Err(error);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(0)
     });
     let moved = match moved {
         Err(error) if no_pipe || is_refusal(&error) => return Ok(Step::Refused(0)),
         moved => moved?,
     };
     source.took(moved as u64);
-    let Some(mut pipe) = filled.filter(|_| moved > 0) else { return Ok(Step::End) };
+    let Some(mut pipe) = filled else { return Ok(if stuck { Step::Stuck } else { Step::End }) };
     while pipe.bytes() > 0 {
         let Some(sink) = endpoint::sink_of(writer) else {
             unreachable!("a writer does not change its type")

@@ -74,12 +74,16 @@ impl Control {
         Ok(Acceptor { control: self.clone() })
     }
 
-    /// Waits until there may be one more connection. `None`: there may be no more.
-    pub(super) fn permit(&self) -> Option<Permit> {
-        match &self.permits {
-            Some(permits) => permits.clone().acquire_owned().ok().map(Some),
-            None => Some(None),
-        }
+    /// Waits until there may be one more connection, after a call of `before_waiting`. `None`: there
+    /// may be no more.
+    pub(super) fn permit(&self, before_waiting: impl FnOnce()) -> Option<Permit> {
+        let permit = self.permits.as_ref().map(|permits| {
+            permits.clone().try_acquire_owned().or_else(|_none| {
+                before_waiting();
+                permits.clone().acquire_owned()
+            })
+        });
+        if self.stopping.is_set() { None } else { permit.transpose().ok() }
     }
 
     /// Counts a connection in. `None`: those that there were have been cut off already.

@@ -1,6 +1,7 @@
 //! What a server takes connections from.
 
 use crate::net::listening::ListeningSocket;
+use crate::net::server::control::Permit;
 use crate::net::socket::Socket;
 use crate::net::unix::{self, UnixListener, UnixStream};
 use crate::net::{TcpListener, TcpStream};
@@ -19,12 +20,13 @@ pub trait Listen: sealed::Sealed + Send + Sync + 'static {
     /// Where a connection comes from.
     type Addr: Send + 'static;
 
-    /// Waits for a connection. `None`: it is over, as that says.
+    /// Waits for a connection, and before each attempt for a permit, which it does not hold while it
+    /// waits for a connection. `None`: there will be no permit.
     #[doc(hidden)]
-    fn accept_unless(
+    fn accept_with(
         &self,
-        is_over: &dyn Fn() -> bool,
-    ) -> io::Result<Option<(Self::Stream, Self::Addr)>>;
+        permit: &dyn Fn() -> Option<Permit>,
+    ) -> io::Result<Permitted<(Self::Stream, Self::Addr)>>;
 
     /// Makes it wait for connections, whatever was asked of it before.
     #[doc(hidden)]
@@ -34,6 +36,9 @@ pub trait Listen: sealed::Sealed + Send + Sync + 'static {
     #[doc(hidden)]
     fn tie(stream: &Self::Stream) -> Tie;
 }
+
+/// A connection with its permit.
+type Permitted<C> = Option<(C, Permit)>;
 
 mod sealed {
     pub trait Sealed {}
@@ -71,11 +76,11 @@ impl Listen for TcpListener {
     type Stream = TcpStream;
     type Addr = SocketAddr;
 
-    fn accept_unless(
+    fn accept_with(
         &self,
-        is_over: &dyn Fn() -> bool,
-    ) -> io::Result<Option<(TcpStream, SocketAddr)>> {
-        self.socket().accept_unless(is_over, TcpListener::take)
+        permit: &dyn Fn() -> Option<Permit>,
+    ) -> io::Result<Permitted<(TcpStream, SocketAddr)>> {
+        self.socket().accept_with(permit, |fd| self.take(fd))
     }
 
     fn enlist(&self) -> Bell {
@@ -92,11 +97,11 @@ impl Listen for UnixListener {
     type Stream = UnixStream;
     type Addr = unix::SocketAddr;
 
-    fn accept_unless(
+    fn accept_with(
         &self,
-        is_over: &dyn Fn() -> bool,
-    ) -> io::Result<Option<(UnixStream, unix::SocketAddr)>> {
-        self.socket().accept_unless(is_over, UnixListener::take)
+        permit: &dyn Fn() -> Option<Permit>,
+    ) -> io::Result<Permitted<(UnixStream, unix::SocketAddr)>> {
+        self.socket().accept_with(permit, UnixListener::take)
     }
 
     fn enlist(&self) -> Bell {

@@ -8,6 +8,7 @@ pub use listen::Listen;
 use crate::coroutine::{Cancelled, Exited, contained};
 use crate::thread::{Builder, Placement};
 use control::{Connection, Control, Permit};
+use listen::Bell;
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -255,7 +256,8 @@ impl Server {
         handler: Arc<H>,
         homes: Homes,
     ) -> io::Result<()> {
-        let counted = self.control.enlist(listener.enlist())?;
+        let bell = listener.enlist();
+        let counted = self.control.enlist(bell.clone())?;
         let server = self.clone();
         let placement = match homes {
             Homes::Any => Placement::Near,
@@ -270,7 +272,7 @@ impl Server {
             // In this order: it is counted out when its listener is closed.
             let _counted = counted;
             let listener = listener;
-            server.accept_all(&listener, &handler, homes);
+            server.accept_all(&listener, &bell, &handler, homes);
         };
         acceptor.spawn(accept).map(drop)
     }
@@ -279,14 +281,17 @@ impl Server {
     fn accept_all<L: Listen, H: Fn(L::Stream, L::Addr) + Send + Sync + 'static>(
         &self,
         listener: &L,
+        bell: &Bell,
         handler: &Arc<H>,
         homes: Homes,
     ) {
         let mut pause = FIRST_PAUSE;
-        while let Some(permit) = self.control.permit() {
-            let error = match listener.accept_unless(&|| self.is_stopping()) {
+        // Whoever else accepts from that listener is to have what this one cannot take yet.
+        let permit = || self.control.permit(|| bell.ring());
+        loop {
+            let error = match listener.accept_with(&permit) {
                 Ok(None) => return,
-                Ok(Some(connection)) => {
+                Ok(Some((connection, permit))) => {
                     match self.begin::<L, H>(connection, permit, handler, homes) {
                         Ok(()) => {
                             pause = FIRST_PAUSE;
@@ -295,10 +300,7 @@ impl Server {
                         Err(error) => error,
                     }
                 }
-                Err(error) => {
-                    drop(permit);
-                    error
-                }
+                Err(error) => error,
             };
             self.report(&error);
             match error.raw_os_error() {

@@ -1,6 +1,6 @@
 //! The system calls of sockets, none of which waits.
 
-#![expect(unsafe_code, reason = "recv, send, recvmsg, sendmsg, poll and setsockopt")]
+#![expect(unsafe_code, reason = "recv, send, recvmsg, sendmsg, poll, getsockopt and setsockopt")]
 
 mod descriptors;
 mod many;
@@ -25,6 +25,8 @@ cfg_select! {
 pub(super) use descriptors::{recv_fds, send_fds};
 pub(super) use many::{AT_ONCE, Arrival, Departures, recv_many, send_many};
 
+#[cfg(target_os = "linux")]
+use socket2::Protocol;
 use socket2::{Domain, SockAddr, SockAddrStorage, SockRef, Socket, Type};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::SocketAddr;
@@ -120,11 +122,42 @@ pub(super) fn not_internet() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "invalid argument")
 }
 
-/// Whether it is a stream over the internet's protocols, and not a Unix socket or another kind of
-/// socket.
-pub(super) fn is_internet_stream(socket: &SockRef<'_>) -> bool {
-    socket.r#type().is_ok_and(|kind| kind == Type::STREAM)
-        && socket.local_addr().is_ok_and(|addr| addr.is_ipv4() || addr.is_ipv6())
+/// Whether it is a TCP socket on which no other protocol has been put (`TCP_ULP`), as TLS can be. Asked
+/// on Linux alone: elsewhere nobody wants to know.
+pub(super) fn is_plain_tcp(socket: &SockRef<'_>) -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        socket.protocol().is_ok_and(|protocol| protocol == Some(Protocol::TCP))
+            && has_no_upper_layer(socket)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _nobody_asks = socket;
+        false
+    }
+}
+
+/// Whether it is a stream of TCP whose bytes go through no other protocol of the kernel. A system that
+/// does not know the option does not say.
+#[cfg(target_os = "linux")]
+fn has_no_upper_layer(socket: &SockRef<'_>) -> bool {
+    let mut name = [0_u8; 16];
+    let mut len = name.len() as libc::socklen_t;
+    let (fd, to) = (socket.as_raw_fd(), name.as_mut_ptr().cast());
+    // SAFETY: the descriptor is open, and the pointer and length are those of a buffer of ours.
+    let got = unsafe { libc::getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_ULP, to, &raw mut len) };
+    got == 0 && len == 0
+}
+
+/// Puts another protocol on a connected TCP socket.
+#[cfg(all(test, target_os = "linux"))]
+pub(super) fn set_upper_layer(socket: &SockRef<'_>, name: &str) -> io::Result<()> {
+    let (from, len) = (name.as_ptr().cast(), name.len() as libc::socklen_t);
+    // SAFETY: the descriptor is open, and the pointer and length are those of the name.
+    let set = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_ULP, from, len)
+    };
+    if set == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 #[inline]

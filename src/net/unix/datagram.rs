@@ -1,6 +1,7 @@
 //! A Unix socket for datagrams.
 
 use crate::net::fd::Std;
+use crate::net::kind::Kind;
 use crate::net::socket::Socket;
 use crate::net::surface::socket_surface;
 use crate::net::sys::{self, Keep};
@@ -79,7 +80,7 @@ impl UnixDatagram {
     }
 
     fn ours(socket: StdDatagram) -> UnixDatagram {
-        UnixDatagram { socket: Arc::new(Socket::new(Source::new(socket.into()))) }
+        UnixDatagram { socket: Arc::new(Socket::new(Source::new(socket.into()), Kind::OTHER)) }
     }
 
     /// Takes a socket of std's over, with its timeouts and nonblocking mode. The flags of its

@@ -1,6 +1,7 @@
 //! A Unix socket that takes connections.
 
 use crate::net::fd::Std;
+use crate::net::kind::Kind;
 use crate::net::listening::ListeningSocket;
 use crate::net::surface::listener_surface;
 use crate::net::unix::{SocketAddr, UnixStream};
@@ -75,7 +76,7 @@ impl UnixListener {
 
     fn ours(listener: StdListener) -> io::Result<UnixListener> {
         listener.set_nonblocking(true)?;
-        Ok(UnixListener { socket: Arc::new(ListeningSocket::new(listener.into())) })
+        Ok(UnixListener { socket: Arc::new(ListeningSocket::new(listener.into(), Kind::OTHER)) })
     }
 
     /// Takes a listener of std's over, with its nonblocking mode.

@@ -1,6 +1,7 @@
 //! A connection over a Unix socket.
 
 use crate::net::fd::Std;
+use crate::net::kind::Kind;
 use crate::net::socket::Socket;
 use crate::net::surface::{socket_surface, stream_surface};
 use crate::net::sys;
@@ -97,7 +98,7 @@ impl UnixStream {
         source.io_unannounced(WaitReason::Connect, None, |fd| SockRef::from(&fd).connect(&addr))?;
         // Nothing else needs it, and whoever gets the descriptor may not expect it.
         SockRef::from(&source.as_fd()).set_nonblocking(false)?;
-        Ok(UnixStream { socket: Arc::new(Socket::new(source)) })
+        Ok(UnixStream { socket: Arc::new(Socket::new(source, Kind::OTHER)) })
     }
 
     /// Two streams that are connected to each other.
@@ -116,7 +117,7 @@ impl UnixStream {
 
     /// A socket that nobody else has.
     pub(super) fn ours(stream: StdStream) -> UnixStream {
-        UnixStream { socket: Arc::new(Socket::new(Source::new(stream.into()))) }
+        UnixStream { socket: Arc::new(Socket::new(Source::new(stream.into()), Kind::OTHER)) }
     }
 
     /// Takes a stream of std's over, with its timeouts and nonblocking mode. The flags of its

@@ -259,3 +259,24 @@ fn a_drained_mark_loses_to_an_edge() {
         poller.join().unwrap();
     });
 }
+
+/// The end of a descriptor that is being closed is not that of the one which has its slot next.
+#[test]
+fn an_end_is_not_the_next_descriptors() {
+    loom::model(|| {
+        let slot = Arc::new((AtomicUsize::new(0), Readiness::<usize, ()>::new()));
+        let poller = {
+            let slot = slot.clone();
+            loom::thread::spawn(move || {
+                let (generation, readiness) = &*slot;
+                let is_named = || generation.load(Ordering::Acquire) == 0;
+                is_named() && readiness.end_draining(is_named)
+            })
+        };
+        let (generation, readiness) = &*slot;
+        generation.fetch_add(1, Ordering::Release);
+        readiness.renew();
+        poller.join().unwrap();
+        assert!(!readiness.has_ended());
+    });
+}
