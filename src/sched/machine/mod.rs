@@ -553,11 +553,14 @@ impl Machine {
     /// Counts an operation that succeeded without parking. `true`: it is time to yield.
     #[inline]
     pub(super) fn spend(&self) -> bool {
+        self.tries.set(0);
         let budget = self.budget.get();
         // It stays there until there is a yield, which a panic in progress may not have.
-        self.budget.set(budget.saturating_sub(1));
-        self.tries.set(0);
-        budget == 0
+        if budget == 0 {
+            return true;
+        }
+        self.budget.set(budget - 1);
+        false
     }
 
     /// Counts an attempt that failed. `true`: it is time to yield.
