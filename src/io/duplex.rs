@@ -1,5 +1,6 @@
 //! [`duplex`]: a stream of two directions in memory.
 
+use crate::coroutine::{set_unwound, was_cancelled};
 use crate::net::{Limits, Shutdown};
 use crate::netpoller::Side;
 use crate::park::shielded;
@@ -141,6 +142,7 @@ impl Direction {
         state.handing_over = true;
         state.bytes.extend(buf);
         self.filled.notify_all();
+        let unwound = was_cancelled();
         let waited = catch_unwind(AssertUnwindSafe(|| self.wait_until_read(state, deadline)));
         // What is left is counted and taken back in one step: readers go on until then. A
         // cancellation does not keep it from that.
@@ -152,7 +154,10 @@ impl Direction {
         self.emptied.notify_all();
         match waited {
             // A part is a success; the error, or the cancellation, is there for the next one.
-            _ if count > 0 => Ok(count),
+            _ if count > 0 => {
+                set_unwound(unwound);
+                Ok(count)
+            }
             Ok(waited) => waited.map(|()| count),
             Err(cancelled) => resume_unwind(cancelled),
         }

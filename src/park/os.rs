@@ -217,8 +217,6 @@ fn park_with(
         parker.poked.heed();
         match scopes::attend(None, cancel) {
             Attention::Deliver => {
-                // What the publication owns may be a lock.
-                drop(publish);
                 if cancel == Cancel::Deliver {
                     scopes::note_delivery(None);
                 }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 /// Every so many schedules inbox and timers are looked at although there is work.
 pub(super) const LOOK_EVERY: u64 = 16;
 /// Every so many schedules the clock is looked at although there is work, to see whether to poll,
-/// and what was spawned from outside or sent here comes first; as it does after a nudge.
+/// and what was spawned from outside or sent here comes first; as it does after each other nudge.
 const OUTSIDE_EVERY: u64 = 64;
 /// How old the last poll must be for another one while there is work, in nanoseconds. When
 /// schedules are few and long, sysmon asks for one instead.
@@ -208,7 +208,8 @@ impl Machine {
                     // To be back here at the next schedule.
                     self.processor.watch.nudge.store(true, Ordering::Relaxed);
                 }
-                look_outside |= !walks;
+                // Each other time at most: all schedules may be long, and the residents have a turn, too.
+                look_outside |= !walks && self.nudged_outside.replace(!self.nudged_outside.get());
                 if !walks || now.saturating_sub(self.polled_at.get()) >= POLL_AFTER {
                     self.polled_at.set(now);
                     self.poll(Some(Duration::ZERO));

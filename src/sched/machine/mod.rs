@@ -84,6 +84,8 @@ pub(crate) struct Machine {
     residents_turn: Cell<bool>,
     /// What was spawned from outside goes before the oldest of the backlog, next time.
     outside_first: Cell<bool>,
+    /// The next nudge has it looked for at all.
+    nudged_outside: Cell<bool>,
     budget: Cell<u32>,
     /// Attempts in a row that failed and did not wait.
     tries: Cell<u32>,
@@ -125,6 +127,7 @@ pub(super) fn run(shared: Arc<Shared>, processor: Arc<Processor>, runq: RunQueue
         streak: Cell::new(0),
         residents_turn: Cell::new(true),
         outside_first: Cell::new(true),
+        nudged_outside: Cell::new(true),
         budget: Cell::new(BUDGET),
         tries: Cell::new(0),
         patience: Cell::new(0),
