@@ -41,6 +41,10 @@ pub(crate) struct OsParker {
 /// The parkers of all threads, for dumps.
 static ALL: Mutex<Vec<Weak<OsParker>>> = Mutex::new(Vec::new());
 
+/// Those that threads have used in the destructors of thread-locals, when their own had gone. They stay
+/// for good, since nothing tells when such a thread has ended.
+static LATE: Mutex<Vec<Arc<OsParker>>> = Mutex::new(Vec::new());
+
 /// A thread that waits.
 #[derive(Clone, Debug)]
 pub(crate) struct WaitingThread {
@@ -134,8 +138,8 @@ impl OsParker {
 thread_local! {
     /// Taken out while a wait is open, so that a wait within a publication has one of its own.
     static PARKER: Cell<Option<Arc<OsParker>>> = const { Cell::new(None) };
-    /// The one that is used when that has gone. It has no destructor.
-    static LATE: Cell<Option<&'static Arc<OsParker>>> = const { Cell::new(None) };
+    /// Which of [`LATE`] is used when that has gone. It has no destructor.
+    static LATE_ONE: Cell<Option<usize>> = const { Cell::new(None) };
     /// The innermost scope of this thread.
     static FRAMES: Cell<*const ScopeFrame> = const { Cell::new(ptr::null()) };
 }
@@ -162,13 +166,20 @@ pub(crate) fn parker() -> Arc<OsParker> {
 
 /// Calls `f` with the parker of a thread whose own has gone already, in a thread-local's destructor.
 ///
-/// Tickets of a wait may be looked at until the caller has left the queue, after the wait's return. So
-/// this one, a thread's last, stays for good.
+/// It outlasts each wait, since tickets may be looked at until the caller has left the queue, after the
+/// wait's return.
 #[cold]
 fn with_late<R>(f: impl FnOnce(&Arc<OsParker>) -> R) -> R {
-    let parker = LATE.take().unwrap_or_else(|| Box::leak(Box::new(OsParker::new())));
-    let result = f(parker);
-    LATE.set(Some(parker));
+    // Taken out while a wait is open, as the other one is.
+    let known = LATE_ONE.take().map(|place| (place, lock(&LATE)[place].clone()));
+    let (place, parker) = known.unwrap_or_else(|| {
+        let parker = OsParker::new();
+        let mut late = lock(&LATE);
+        late.push(parker.clone());
+        (late.len() - 1, parker)
+    });
+    let result = f(&parker);
+    LATE_ONE.set(Some(place));
     result
 }
 
