@@ -121,4 +121,5 @@ fn residents_have_their_turn_among_the_oldest_after_nudges() {
         told.send(turns).unwrap();
     });
     let turns = turns.recv().unwrap();
+    assert!(turns >= JOBS / 8, "{turns} turns");
 }
