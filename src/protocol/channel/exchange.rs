@@ -56,14 +56,16 @@ impl<T, H: Host> Channel<T, H> {
         let mut slot = UnsafeCell::new(Some(message));
         let mut again = false;
         loop {
-            let locked = match self.step_to_send(state, slot.get_mut()) {
-                Step::Done => return Ok(()),
-                Step::Disconnected => {
-                    return Err(unsent(slot.into_inner(), SendStop::Disconnected));
+            if state.is_ready(Side::Senders) {
+                match self.step_to_send(state, slot.get_mut()) {
+                    Step::Done => return Ok(()),
+                    Step::Disconnected => {
+                        return Err(unsent(slot.into_inner(), SendStop::Disconnected));
+                    }
+                    Step::Wait(locked) => state = locked,
                 }
-                Step::Wait(locked) => locked,
-            };
-            let ended = self.wait(host, locked, Side::Senders, &slot, again, deadline);
+            }
+            let ended = self.wait(host, state, Side::Senders, &slot, again, deadline);
             if slot.get_mut().is_none() {
                 return Ok(());
             }
@@ -108,12 +110,14 @@ impl<T, H: Host> Channel<T, H> {
         let mut slot = UnsafeCell::new(None);
         let mut again = false;
         loop {
-            let locked = match self.step_to_receive(host, state, slot.get_mut()) {
-                Step::Done => return received(slot.into_inner()),
-                Step::Disconnected => return Err(ReceiveStop::Disconnected),
-                Step::Wait(locked) => locked,
-            };
-            let ended = self.wait(host, locked, Side::Receivers, &slot, again, deadline);
+            if state.is_ready(Side::Receivers) {
+                match self.step_to_receive(host, state, slot.get_mut()) {
+                    Step::Done => return received(slot.into_inner()),
+                    Step::Disconnected => return Err(ReceiveStop::Disconnected),
+                    Step::Wait(locked) => state = locked,
+                }
+            }
+            let ended = self.wait(host, state, Side::Receivers, &slot, again, deadline);
             if let Some(message) = slot.get_mut().take() {
                 return Ok(message);
             }

@@ -218,6 +218,7 @@ impl<T, H: Host> State<T, H> {
     }
 
     /// Whether an operation of `side` would not wait.
+    #[inline]
     pub(super) fn is_ready(&self, side: Side) -> bool {
         match side {
             Side::Senders if self.receivers_gone => true,
