@@ -9,6 +9,7 @@
 use crate::coroutine::{contained, unwind_cancelled};
 use crate::park::{self, Cancel, Outcome, Ticket, WaitReason};
 use crate::sched;
+use crate::util::wait_while;
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -137,20 +138,9 @@ impl BlockingPool {
         for job in dropped {
             contained(|| drop(job));
         }
-        let mut state = self.shared.lock();
-        while state.threads > 0 {
-            state = match deadline {
-                None => self.shared.work.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return false;
-                    }
-                    let waited = self.shared.work.wait_timeout(state, left);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
-        }
+        let state = self.shared.lock();
+        let gone = wait_while(&self.shared.work, state, deadline, |state| state.threads > 0);
+        let Some(mut state) = gone else { return false };
         let handles = std::mem::take(&mut state.handles);
         drop(state);
         for handle in handles {

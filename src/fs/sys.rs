@@ -116,8 +116,8 @@ mod linux {
         }
     }
 
-    /// Whether a read with `RWF_NOWAIT` that gives nothing is the end of the file. Linux 5.9 and 5.10 also say so of what is
-    /// not in memory: preadv(2), "Bugs".
+    /// Whether a read with `RWF_NOWAIT` that gives nothing is the end of the file. Linux 5.9 and 5.10
+    /// also say so of what is not in memory: preadv(2), "Bugs".
     pub(crate) fn end_is_sure() -> bool {
         static SURE: OnceLock<bool> = OnceLock::new();
         *SURE.get_or_init(|| {

@@ -191,7 +191,7 @@ fn note_one(tasks: &mut Vec<Waker>, waker: Waker) {
 
 #[cold]
 fn wake_tasks(tasks: Vec<Waker>) {
-    tasks.into_iter().for_each(|waker| wake(Some(waker)));
+    tasks.into_iter().for_each(wake);
 }
 
 /// Of the end of a stream, of an error, or of urgent data.
@@ -232,10 +232,8 @@ pub(super) fn wake_all(slot: &Slot, side: Side) {
 
 /// A waker may be of any executor, and is called on a machine's own stack.
 #[inline]
-pub(super) fn wake(waker: Option<Waker>) {
-    if let Some(waker) = waker {
-        contained(|| waker.wake());
-    }
+pub(super) fn wake(waker: Waker) {
+    contained(|| waker.wake());
 }
 
 /// For tickets found in a slot's queue, whose lock is held.

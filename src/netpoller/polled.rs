@@ -52,7 +52,7 @@ impl Source {
             let waker = context.waker().clone();
             let Some(queue) = readiness.lock_if_current(side, seen) else { continue };
             let old = queue.leave_waker(waker);
-            wake(old.filter(|old| !old.will_wake(context.waker())));
+            old.filter(|old| !old.will_wake(context.waker())).into_iter().for_each(wake);
             return Poll::Pending;
         }
     }

@@ -16,6 +16,7 @@ use crate::primitive::{heavy_fence, light_fence};
 use crate::sched::processor::{Activity, Processor};
 use crate::sched::shared::{Shared, Stall, clock};
 use crate::stack::{self, Trim};
+use crate::util::wait_while;
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
@@ -123,16 +124,8 @@ impl Sysmon {
 
     /// Waits until the runtime's state may have changed; `false`: the time is over.
     pub(crate) fn wait_finished(&self, deadline: Instant, done: impl Fn() -> bool) -> bool {
-        let mut guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        while !done() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return false;
-            }
-            guard =
-                self.changed.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
-        true
+        let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        wait_while(&self.changed, guard, Some(deadline), |()| !done()).is_some()
     }
 
     fn nap(&self, length: Duration) {

@@ -1,5 +1,6 @@
 //! The runtime's own threads: started, counted, and waited for.
 
+use crate::util::wait_while;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -63,20 +64,8 @@ impl Threads {
 
     /// Waits until all have ended; `false`: the time was over first.
     pub(crate) fn join(&self, deadline: Option<Instant>) -> bool {
-        let mut state = self.0.lock();
-        while state.running > 0 {
-            state = match deadline {
-                None => self.0.ended.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(deadline) => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        return false;
-                    }
-                    let waited = self.0.ended.wait_timeout(state, left);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
-                }
-            };
-        }
+        let gone = wait_while(&self.0.ended, self.0.lock(), deadline, |state| state.running > 0);
+        let Some(mut state) = gone else { return false };
         let handles = std::mem::take(&mut state.handles);
         drop(state);
         for handle in handles {

@@ -237,6 +237,27 @@ fn a_cancelled_writer_counts_what_was_read() {
     });
 }
 
+/// So a panic that comes next is one, and no cancellation that unwinds.
+#[test]
+fn a_cancelled_writer_that_goes_on_is_not_unwinding() {
+    guarded("going on", || {
+        runtime(2).run(|| {
+            let (one, mut two) = duplex(0);
+            let mutex = std::sync::Arc::new(pirn::sync::Mutex::new(()));
+            let theirs = mutex.clone();
+            let writing = pirn::spawn(move || {
+                assert_eq!((&one).write(b"hello").unwrap(), 3);
+                let _guard = theirs.lock().unwrap();
+                panic!("with the guard");
+            });
+            two.read_exact(&mut [0; 3]).unwrap();
+            writing.cancel();
+            assert!(writing.join().unwrap_err().is::<&str>());
+            assert!(mutex.is_poisoned());
+        });
+    });
+}
+
 #[test]
 fn it_is_for_all_threads() {
     fn is_send_and_sync<T: Send + Sync + Unpin>() {}
