@@ -57,20 +57,19 @@ impl Host for Parking {
         }
     }
 
-    fn random(n: usize) -> usize {
-        sched::random_below(n).unwrap_or_else(|| random_of_threads(n))
+    fn random() -> u64 {
+        sched::random_bits().unwrap_or_else(random_of_threads)
     }
 }
 
 /// Random numbers for plain threads: Weyl's sequence through Stafford's mixer (variant 13, as in
 /// *SplitMix64*, Steele, Lea and Flood, 2014).
-fn random_of_threads(n: usize) -> usize {
+fn random_of_threads() -> u64 {
     static SEQUENCE: AtomicU64 = AtomicU64::new(0);
     let mut x = SEQUENCE.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
     x = (x ^ (x >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    x ^= x >> 31;
-    (((x >> 32) * n as u64) >> 32) as usize
+    x ^ (x >> 31)
 }
 
 /// Waits until the clock shows `deadline`, or for ever. `false`: it was cancelled.

@@ -260,6 +260,7 @@ impl<T> Receiver<T> {
     }
 
     /// What a select tries and waits for.
+    #[inline]
     pub(super) fn case<'a>(&'a self) -> &'a (dyn Case<Parking> + 'a) {
         match &self.0 {
             Flavour::Channel(half) => half,
@@ -269,6 +270,7 @@ impl<T> Receiver<T> {
     }
 
     /// Completes what a select has chosen.
+    #[inline]
     pub(super) fn complete(&self, token: Token<Parking>) -> Result<T, RecvError> {
         let received = match (&self.0, token) {
             (Flavour::Channel(half), token) => half.complete(&host(half.address()), token),

@@ -205,9 +205,9 @@ pub(crate) fn outsider_rests() -> Option<Duration> {
     Shared::all().first().and_then(|shared| (shared.config.on_rest)())
 }
 
-/// A random number below `n`, from a machine's own source; `None` on a plain thread.
-pub(crate) fn random_below(n: usize) -> Option<usize> {
-    with_machine(|machine| machine.random_below(n))
+/// 64 random bits from a machine's own source; `None` on a plain thread.
+pub(crate) fn random_bits() -> Option<u64> {
+    with_machine(|machine| machine.random_bits())
 }
 
 /// Lets others run. On a plain thread, the system's yield.

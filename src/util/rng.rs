@@ -11,16 +11,21 @@ impl Rng {
         Rng(Cell::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1))
     }
 
-    /// A number below `n`, which is not 0.
-    pub(crate) fn below(&self, n: usize) -> usize {
+    /// 64 random bits.
+    #[inline]
+    pub(crate) fn bits(&self) -> u64 {
         let mut x = self.0.get();
         x ^= x >> 12;
         x ^= x << 25;
         x ^= x >> 27;
         self.0.set(x);
-        let high = x.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 32;
+        x.wrapping_mul(0x2545_F491_4F6C_DD1D)
+    }
+
+    /// A number below `n`, which is not 0.
+    pub(crate) fn below(&self, n: usize) -> usize {
         // Lemire's multiply-shift instead of a division.
-        ((high * n as u64) >> 32) as usize
+        (((self.bits() >> 32) * n as u64) >> 32) as usize
     }
 }
 

@@ -77,8 +77,8 @@ pub(crate) trait Host {
         publish: impl FnOnce(Self::Ticket) -> bool,
     ) -> Ended;
 
-    /// A random number below `n`.
-    fn random(n: usize) -> usize;
+    /// 64 random bits.
+    fn random() -> u64;
 }
 
 /// Where one that waits would run.

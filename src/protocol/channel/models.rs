@@ -92,7 +92,7 @@ impl Host for Thread {
         Ended::Woken
     }
 
-    fn random(_: usize) -> usize {
+    fn random() -> u64 {
         0
     }
 }

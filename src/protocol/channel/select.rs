@@ -290,10 +290,18 @@ pub(crate) trait Entry<H: Host> {
     fn case(&self) -> &dyn Case<H>;
 }
 
-/// A random order, each as likely as any other.
+/// A random order, each as likely as any other (Fisher and Yates).
 pub(crate) fn shuffle<H: Host>(handles: &mut [impl Entry<H>]) {
-    for last in (1..handles.len()).rev() {
-        handles.swap(last, H::random(last + 1));
+    // A fraction of 1. Times a number, it is a number below that one, and again a fraction; bits for four are
+    // in it.
+    let mut fraction = 0;
+    for (drawn, last) in (1..handles.len()).rev().enumerate() {
+        if drawn.is_multiple_of(4) {
+            fraction = H::random();
+        }
+        let product = u128::from(fraction) * (last as u128 + 1);
+        fraction = product as u64;
+        handles.swap(last, (product >> 64) as usize);
     }
 }
 

@@ -573,8 +573,8 @@ impl Machine {
         self.tries.get() >= TRIES
     }
 
-    pub(super) fn random_below(&self, n: usize) -> usize {
-        self.random.below(n)
+    pub(super) fn random_bits(&self) -> u64 {
+        self.random.bits()
     }
 
     /// `false`: the running coroutine is in that mode already, and whoever began it ends it.
