@@ -109,7 +109,18 @@ impl Stacks {
     }
 
     fn claim(&self, class: Class, claim: Claim, count: usize) -> io::Result<()> {
-        self.pool(class).claim(&self.guards, claim, count)
+        let pool = self.pool(class);
+        pool.claim(&self.guards, claim, count).or_else(|error| match self.make_room(class) {
+            true => pool.claim(&self.guards, claim, count),
+            false => Err(error),
+        })
+    }
+
+    /// There is none for a stack of this class: whether others leave some.
+    #[cold]
+    fn make_room(&self, class: Class) -> bool {
+        let others = self.pools.iter().filter(|pool| pool.class() != class);
+        others.fold(false, |made, pool| pool.make_room() || made)
     }
 
     fn pool(&self, class: Class) -> &Pool {

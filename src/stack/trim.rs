@@ -72,11 +72,25 @@ impl Pool {
 
     /// Unmaps a slab that is surplus as a whole; says whether there was one.
     fn release_slab(&self) -> bool {
+        self.unmap_one(|books| books.low_free.saturating_sub(remainder(self.class())))
+    }
+
+    /// Unmaps all slabs of which nobody has, or counts on, a slot, since there is no room for others;
+    /// says whether there were any.
+    pub(super) fn make_room(&self) -> bool {
+        let mut made = false;
+        while self.unmap_one(Books::unclaimed) {
+            made = true;
+        }
+        made
+    }
+
+    fn unmap_one(&self, surplus: impl FnOnce(&Books) -> usize) -> bool {
         // Where slots are carved now, none are surplus.
         let Some(mut quarry) = self.idle_quarry() else { return false };
         let slab = {
             let mut books = self.books();
-            let surplus = books.low_free.saturating_sub(remainder(self.class()));
+            let surplus = surplus(&books);
             // Most of it is cold: surplus warm slots were seen to first.
             let Some(start) = books.surplus_slab(surplus).map(Slab::start) else { return false };
             quarry.take_if(|quarry| quarry.start() == start);

@@ -99,6 +99,32 @@ fn of_the_map_entries_that_the_system_allows() {
     passes_in_child("exhaustion::of_the_map_entries_that_the_system_allows", "");
 }
 
+/// What others have left idle is not what is missing.
+#[test]
+fn idle_stacks_of_one_size_make_room_for_those_of_another() {
+    if child_variant().is_some() {
+        let force_guard = Some(GuardStrategy::Mprotect);
+        let stacks = Stacks::new(StackOptions { force_guard, map_budget: Some(4000) }).unwrap();
+        let many = |class| {
+            let mut cache = Cache::new(stacks.clone());
+            let held = fill(&mut cache, class, 1200);
+            drain(&mut cache, held);
+        };
+        for _ in 0..3 {
+            Class::ALL.into_iter().filter(|&class| class <= Class::M1).for_each(many);
+        }
+        // And what is in use stays.
+        let mut cache = Cache::new(stacks.clone());
+        let held = fill(&mut cache, Class::K64, 1200);
+        let mut other = Cache::new(stacks.clone());
+        let error = (0..1200).find_map(|_| other.credit(Class::K256).err()).unwrap();
+        assert!(error.to_string().contains("vm.max_map_count"), "{error}");
+        drain(&mut cache, held);
+        return;
+    }
+    passes_in_child("exhaustion::idle_stacks_of_one_size_make_room_for_those_of_another", "");
+}
+
 #[test]
 fn locked_memory_falls_back_to_inaccessible_pages() {
     if child_variant().is_some() {
