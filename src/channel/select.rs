@@ -479,10 +479,4 @@ mod tests {
             assert!(least > Some(100) && most < Some(300), "{least:?} to {most:?} of 200");
         }
     }
-
-    #[test]
-    fn and_in_a_coroutine() {
-        let runtime = crate::Builder::new().workers(1).build().expect("a runtime");
-        runtime.run(orders_are_equally_likely);
-    }
 }

@@ -120,7 +120,7 @@ impl Stacks {
     #[cold]
     fn make_room(&self, class: Class) -> bool {
         let others = self.pools.iter().filter(|pool| pool.class() != class);
-        others.fold(false, |made, pool| pool.make_room() || made)
+        others.filter(|pool| pool.make_room()).count() > 0
     }
 
     fn pool(&self, class: Class) -> &Pool {
