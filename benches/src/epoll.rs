@@ -56,6 +56,16 @@ pub(crate) fn http(cores: usize) -> io::Result<()> {
     })
 }
 
+/// HTTP that takes each message for whole requests.
+pub(crate) fn parsed_http(cores: usize) -> io::Result<()> {
+    run(cores, |received, output| {
+        output.clear();
+        // Who sends something else is not answered.
+        let _end = crate::http::answer_all(received, output);
+        output
+    })
+}
+
 /// From what was received, with a place for it, to what is sent.
 type Answer = for<'a> fn(&'a [u8], &'a mut Vec<u8>) -> &'a [u8];
 

@@ -1,7 +1,7 @@
 //! Plain text by HTTP over connections that stay open, driven by `wrk`.
 //!
-//! pirn and may run the code below, the floor answers without parsing, and the others are servers
-//! that people use. All send a date, and 13 bytes of text.
+//! pirn and may run the code below, the floor answers without parsing, or whole requests only, and
+//! the others are servers that people use. All send a date, and 13 bytes of text.
 
 use crate::contestants;
 use crate::cpu;
@@ -9,6 +9,7 @@ use crate::server::Server;
 use crate::table::Table;
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
+use std::mem::MaybeUninit;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -41,6 +42,22 @@ pub(crate) fn write_answer(output: &mut Vec<u8>) {
     output.extend_from_slice(TEXT.as_bytes());
 }
 
+/// Answers the requests that are complete, and says where they end.
+pub(crate) fn answer_all(input: &[u8], output: &mut Vec<u8>) -> io::Result<usize> {
+    let mut start = 0;
+    while start < input.len() {
+        let mut headers = [const { MaybeUninit::uninit() }; 32];
+        let mut request = httparse::Request::new(&mut []);
+        let parsed = request.parse_with_uninit_headers(&input[start..], &mut headers);
+        match parsed.map_err(io::Error::other)? {
+            httparse::Status::Complete(length) => start += length,
+            httparse::Status::Partial => break,
+        }
+        write_answer(output);
+    }
+    Ok(start)
+}
+
 /// Serves one connection to its end: requests without bodies, each of which gets the same answer.
 pub(crate) fn answer(stream: &mut (impl Read + Write)) -> io::Result<()> {
     let (mut input, mut output) = (vec![0; 4096], Vec::with_capacity(4096));
@@ -50,16 +67,7 @@ pub(crate) fn answer(stream: &mut (impl Read + Write)) -> io::Result<()> {
             0 => return Ok(()),
             count => end += count,
         }
-        let mut start = 0;
-        while start < end {
-            let mut headers = [httparse::EMPTY_HEADER; 32];
-            let mut request = httparse::Request::new(&mut headers);
-            match request.parse(&input[start..end]).map_err(io::Error::other)? {
-                httparse::Status::Complete(length) => start += length,
-                httparse::Status::Partial => break,
-            }
-            write_answer(&mut output);
-        }
+        let start = answer_all(&input[..end], &mut output)?;
         input.copy_within(start..end, 0);
         end -= start;
         stream.write_all(&output)?;
@@ -146,9 +154,11 @@ fn millis(text: &str) -> io::Result<f64> {
     figure.parse::<f64>().map(|figure| figure * factor).map_err(io::Error::other)
 }
 
-const SERVERS: [(&str, &str, usize); 13] = [
+const SERVERS: [(&str, &str, usize); 15] = [
     ("floor, unparsed, 1 core", "floor", 1),
     ("floor, unparsed, 2 cores", "floor", 2),
+    ("floor, parsed, 1 core", "floor, parsed", 1),
+    ("floor, parsed, 2 cores", "floor, parsed", 2),
     ("nginx, 1 worker", "nginx", 1),
     ("nginx, 2 workers", "nginx", 2),
     ("may_minihttp, 2 workers", "may", 2),

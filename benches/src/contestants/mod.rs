@@ -48,6 +48,12 @@ const BUILT_IN: &[Contestant] = &[
         serve: Some(epoll::serve),
         http: Some(epoll::http),
     },
+    Contestant {
+        name: "floor, parsed",
+        work: |_, _, _| None,
+        serve: None,
+        http: Some(epoll::parsed_http),
+    },
     Contestant { name: "nginx", work: |_, _, _| None, serve: None, http: Some(http::nginx) },
     Contestant { name: "threads", work: on_threads::work, serve: None, http: None },
     #[cfg(feature = "peers")]
