@@ -417,3 +417,60 @@ fn the_lock_of_stdout_is_held_across_yields() {
         });
     });
 }
+
+/// What a thread-local holds may be borrowed by a coroutine that is parked, and is gone before the process
+/// is: nobody of that worker may run again.
+#[test]
+fn who_is_parked_with_a_thread_local_outlives_no_exit_with_it() {
+    const CHILD: &str = "PIRN_TEST_EXITS_WITH_A_BORROW";
+    const CODE: i32 = 7;
+
+    static GONE: AtomicBool = AtomicBool::new(false);
+
+    struct Held;
+
+    impl Drop for Held {
+        fn drop(&mut self) {
+            GONE.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Would let others run, in a coroutine.
+    struct Yields;
+
+    impl Drop for Yields {
+        fn drop(&mut self) {
+            assert!(GONE.load(Ordering::Relaxed), "the later one goes first");
+            (0..100).for_each(|_| pirn::thread::yield_now());
+            pirn::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    thread_local! {
+        static YIELDS: Cell<Option<Yields>> = const { Cell::new(None) };
+        static HELD: Held = const { Held };
+    }
+
+    if std::env::var_os(CHILD).is_some() {
+        pirn::Builder::new().workers(1).build().unwrap().run(|| {
+            YIELDS.set(Some(Yields));
+            drop(pirn::spawn(|| {
+                HELD.with(|_held| {
+                    while !GONE.load(Ordering::Relaxed) {
+                        pirn::thread::yield_now();
+                    }
+                    std::process::abort();
+                });
+            }));
+            pirn::thread::yield_now();
+            pirn::process::exit(CODE);
+        });
+    }
+    let name = "who_is_parked_with_a_thread_local_outlives_no_exit_with_it";
+    let status = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture"])
+        .env(CHILD, "1")
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(CODE), "{status}");
+}
