@@ -17,7 +17,9 @@ use std::time::Duration;
 
 const SHORT: Duration = Duration::from_millis(2);
 
-fn kinds() -> [(Sender<Box<u64>>, Receiver<Box<u64>>); 4] {
+type Message = Box<u64>;
+
+fn kinds() -> [(Sender<Message>, Receiver<Message>); 4] {
     [bounded(0), bounded(1), bounded(3), unbounded()]
 }
 
@@ -47,7 +49,7 @@ fn selects_meet() {
     for (s, r) in kinds() {
         let (back, there) = bounded(0);
         let (sent, received) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let does = |round: usize, sender: &Sender<Box<u64>>, receiver: &Receiver<Box<u64>>| {
+        let does = |round: usize, sender: &Sender<Message>, receiver: &Receiver<Message>| {
             let mut select = Select::new();
             let receives = select.recv(receiver);
             select.send(sender);
