@@ -2,8 +2,11 @@
 //! completion can be seen; or by the handle that owns them.
 
 use pirn::thread::ThreadId as CoroutineId;
+use std::panic::resume_unwind;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
 use std::thread::ThreadId;
 use std::time::Duration;
 
@@ -336,6 +339,46 @@ fn a_forgotten_handle_leaks_its_result_and_nothing_else() {
         std::mem::forget(coroutine);
         drop(runtime);
         assert_eq!(Arc::strong_count(&kept), 2);
+    });
+}
+
+/// A task that has polled the handle leaves a waker there, which may do anything when it is dropped.
+#[test]
+fn a_waker_that_panics_when_it_is_dropped_leaves_the_result_to_its_coroutine() {
+    struct Panics;
+
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {}
+    }
+
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            resume_unwind(Box::new("of a waker"));
+        }
+    }
+
+    on_workers(|runtime| {
+        let (dropped, ran_at) = (drops(), drops());
+        let (theirs, probe) = (ran_at.clone(), Probe(dropped.clone()));
+        let mut coroutine = runtime.spawn(move || {
+            theirs.lock().unwrap().push(here());
+            pirn::thread::park();
+            probe
+        });
+        while ran_at.lock().unwrap().is_empty() {
+            std::thread::yield_now();
+        }
+        let thread = coroutine.thread().clone();
+        let waker = Waker::from(Arc::new(Panics));
+        let polled = Pin::new(&mut coroutine).poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+        drop(waker);
+        drop(coroutine);
+        thread.unpark();
+        while dropped.lock().unwrap().is_empty() {
+            std::thread::yield_now();
+        }
+        assert_eq!(*dropped.lock().unwrap(), *ran_at.lock().unwrap());
     });
 }
 

@@ -417,3 +417,91 @@ fn the_lock_of_stdout_is_held_across_yields() {
         });
     });
 }
+
+/// What a thread-local holds may be borrowed by a coroutine that is parked, and is gone before the process
+/// is: nobody of that worker may run again.
+mod exit {
+    use super::*;
+
+    const CHILD: &str = "PIRN_TEST_EXITS_WITH_A_BORROW";
+    const CODE: i32 = 7;
+
+    static GONE: AtomicBool = AtomicBool::new(false);
+
+    struct Held;
+
+    impl Drop for Held {
+        fn drop(&mut self) {
+            GONE.store(true, Ordering::Relaxed);
+        }
+    }
+
+    thread_local! {
+        static HELD: Held = const { Held };
+    }
+
+    /// Ends the process if somebody has run again.
+    fn borrow_until_gone() {
+        HELD.with(|_held| {
+            while !GONE.load(Ordering::Relaxed) {
+                pirn::thread::yield_now();
+            }
+            std::process::abort();
+        });
+    }
+
+    /// Has a test run in a process of its own, which ends by an exit of `in_child`'s.
+    fn exits(name: &str, in_child: impl FnOnce() + Send) {
+        if std::env::var_os(CHILD).is_some() {
+            return pirn::Builder::new().workers(1).build().unwrap().run(in_child);
+        }
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--nocapture"])
+            .env(CHILD, "1")
+            .status()
+            .unwrap();
+        assert_eq!(status.code(), Some(CODE), "{status}");
+    }
+
+    #[test]
+    fn no_destructor_lets_others_run() {
+        /// Would let others run, in a coroutine.
+        struct Yields;
+
+        impl Drop for Yields {
+            fn drop(&mut self) {
+                assert!(GONE.load(Ordering::Relaxed), "the later one goes first");
+                (0..100).for_each(|_| pirn::thread::yield_now());
+                pirn::thread::sleep(Duration::from_millis(1));
+            }
+        }
+
+        thread_local! {
+            static YIELDS: Cell<Option<Yields>> = const { Cell::new(None) };
+        }
+
+        exits("exit::no_destructor_lets_others_run", || {
+            YIELDS.set(Some(Yields));
+            drop(pirn::spawn(borrow_until_gone));
+            pirn::thread::yield_now();
+            pirn::process::exit(CODE);
+        });
+    }
+
+    /// Also in std's exit, which runs it on the coroutine's stack. Who fails often enough in a row lets
+    /// others run, elsewhere.
+    #[test]
+    fn the_flush_of_stdout_lets_nobody_run() {
+        exits("exit::the_flush_of_stdout_lets_nobody_run", || {
+            drop(pirn::spawn(|| {
+                let _out = pirn::io::stdout().lock();
+                borrow_until_gone();
+            }));
+            pirn::thread::yield_now();
+            let lock = pirn::sync::Mutex::new(());
+            let _guard = lock.lock().unwrap();
+            (0..63).for_each(|_| assert!(lock.try_lock().is_err()));
+            std::process::exit(CODE);
+        });
+    }
+}

@@ -103,10 +103,14 @@ impl<T> ReentrantLock<T> {
         self.guard()
     }
 
-    pub(super) fn try_lock(&self) -> Option<ReentrantGuard<'_, T>> {
+    /// At the end of the process, perhaps in a coroutine, when the thread-locals have gone that others of
+    /// its worker may have borrowed: so this lets none of them run.
+    pub(super) fn lock_at_exit(&self) -> Option<ReentrantGuard<'_, T>> {
         let me = thread::current().id().number();
         if !self.is_owned_by(me) {
-            self.free.try_acquire().ok()?.forget();
+            if !self.free.take_one_at_exit() {
+                return None;
+            }
             self.owner.store(me, Ordering::Relaxed);
         }
         Some(self.guard())

@@ -188,7 +188,7 @@ pub fn stderr() -> Stderr {
 extern "C" fn flush_at_exit() {
     EXITING.store(true, Ordering::Relaxed);
     // Whoever has it may be in the middle of a write, or may have leaked its guard.
-    let Some(output) = STDOUT.get().and_then(ReentrantLock::try_lock) else { return };
+    let Some(output) = STDOUT.get().and_then(ReentrantLock::lock_at_exit) else { return };
     if let Ok(mut output) = output.try_borrow_mut() {
         // There is nobody left to tell of an error.
         let _written = output.flush();

@@ -20,6 +20,10 @@ pub use std::process::{
 /// coroutine has: a debug build needs some thirty kilobytes for crossbeam's alone. With this one they
 /// run on the stack of the coroutine's *worker*, which is as large as any thread's.
 ///
+/// From there on no coroutine of that worker runs. With std's function, a thread-local's destructor that
+/// waits lets them run again, among them those that have borrowed what has just been destroyed:
+/// `docs/soundness.md`.
+///
 /// # Examples
 ///
 /// ```no_run

@@ -262,6 +262,12 @@ impl Semaphore {
         self.raw.is_closed()
     }
 
+    /// Takes a permit if that can be done without waiting, and lets nobody else run if it cannot: for the
+    /// end of the process. The permit is not given back by itself.
+    pub(crate) fn take_one_at_exit(&self) -> bool {
+        self.raw.try_acquire(1) == Request::Granted
+    }
+
     fn try_take(&self, permits: u32) -> Result<(), TryAcquireError> {
         match self.raw.try_acquire(permits as usize) {
             Request::Granted => Ok(()),

@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "takes results out of completed coroutines")]
 
-use crate::coroutine::{Coroutine, Failure, Joiner, abort_on_unwind, unwind_cancelled};
+use crate::coroutine::{Coroutine, Failure, Joiner, abort_on_unwind, contained, unwind_cancelled};
 use crate::park::{self, Cancel, Outcome, WaitReason};
 use crate::protocol::status::{Asked, Released};
 use crate::sched;
@@ -102,7 +102,10 @@ fn forget_task(coroutine: &Coroutine) {
     let header = coroutine.header();
     if header.status.has_joiner() && header.status.retract_joiner() {
         // SAFETY: what was published has been taken back, so the cell is the handle's.
-        drop(unsafe { (*header.joiner.get()).take() });
+        let task = unsafe { (*header.joiner.get()).take() };
+        // A panic of the waker's must not leave a handle that is dropped with its claim: the result would
+        // be nobody's, and go with the last reference, wherever that is.
+        contained(|| drop(task));
     }
 }
 

@@ -128,15 +128,19 @@ impl<T, H: Host> Channel<T, H> {
         drop(claimed);
         loop {
             let state = self.lock();
-            // SAFETY: a delivery is touched with the channel locked, and only until it is settled
-            // by anybody else.
-            let here = unsafe { &mut *delivery.get() };
-            here.waiting = None;
-            if here.settled {
-                return here.message.take();
+            {
+                // SAFETY: a delivery is touched with the channel locked, and only until it is settled
+                // by anybody else.
+                let here = unsafe { &mut *delivery.get() };
+                here.waiting = None;
+                if here.settled {
+                    return here.message.take();
+                }
             }
             host.park(None, Patience::Patient, |ticket| {
-                here.waiting = Some(ticket);
+                // SAFETY: as above. What this captures lasts as long as the wait, in which the select
+                // comes: so it must not be an exclusive reference.
+                unsafe { (*delivery.get()).waiting = Some(ticket) };
                 drop(state);
                 true
             });
