@@ -77,7 +77,7 @@ impl Socket {
     ///
     /// Linux gives that to calls that wait, and `EAGAIN` to those that do not, so that it has to be
     /// asked: of a socket that is ready and yet gives nothing, which a poller may have told long
-    /// ago.
+    /// ago. Who asked not to wait gets the `EAGAIN`.
     pub(super) fn receive_datagrams<T>(
         &self,
         nothing: impl Fn() -> T,
@@ -85,7 +85,10 @@ impl Socket {
     ) -> io::Result<T> {
         let mut tried = false;
         self.receive(|fd| match op(fd) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(error)
+                if error.kind() == io::ErrorKind::WouldBlock
+                    && !self.source.is_user_nonblocking() =>
+            {
                 let ready = tried || self.source.end_was_reported();
                 tried = true;
                 if ready && sys::is_shut_down(fd) { Ok(nothing()) } else { Err(error) }
@@ -127,6 +130,10 @@ impl Socket {
     pub(super) fn read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let deadline = self.limits.start(Side::Read)?;
         let room = bufs[..sys::usable(bufs.len())].iter().map(|buf| buf.len()).sum();
+        // Std's call, `readv`, asks nobody then.
+        if room == 0 {
+            return Ok(0);
+        }
         self.source.io(Side::Read, WaitReason::Read, deadline, |fd| {
             let count = sys::recv_vectored(fd, bufs)?;
             Ok(self.source.received(count, room))
