@@ -10,13 +10,15 @@ use crate::park::{Cancel, WaitReason};
 use socket2::{SockAddr, SockRef};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 /// Shared by a socket's clones: descriptor, slot, limits and the wish not to wait.
 pub(super) struct Socket {
     source: Source,
     limits: Limits,
+    /// Whether somebody has a duplicate whose descriptor is his to set the flags of.
+    is_shared: RwLock<bool>,
 }
 
 impl Socket {
@@ -28,7 +30,7 @@ impl Socket {
         if kind.lingers {
             source.set_close(close_slowly);
         }
-        Socket { source, limits: Limits::default() }
+        Socket { source, limits: Limits::default(), is_shared: RwLock::new(false) }
     }
 
     /// Takes over a descriptor with the options it has: timeouts, and the wish not to wait.
@@ -54,7 +56,12 @@ impl Socket {
         let nonblocking = self.source.is_user_nonblocking();
         let fd = match Arc::try_unwrap(self) {
             Ok(last) => last.source.into_fd(),
-            Err(shared) => shared.source.as_fd().try_clone_to_owned()?,
+            Err(shared) => {
+                let duplicate = shared.source.as_fd().try_clone_to_owned()?;
+                // After the last call that depends on the flag.
+                *shared.is_shared.write().unwrap_or_else(PoisonError::into_inner) = true;
+                duplicate
+            }
         };
         SockRef::from(&fd).set_nonblocking(nonblocking)?;
         Ok(fd)
@@ -165,9 +172,14 @@ impl Socket {
         self.transmit(|fd| sys::send_vectored(fd, bufs))
     }
 
-    /// Waits for another system call than those above, which must not block.
+    /// Waits for another system call than those above, which does not block as long as the descriptor
+    /// is nonblocking.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if that may not be so any more: the call is not made.
     #[cfg(target_os = "linux")]
-    pub(super) fn io(
+    pub(super) fn io_by_flag(
         &self,
         side: Side,
         mut op: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
@@ -177,7 +189,13 @@ impl Socket {
             Side::Read => WaitReason::Read,
             Side::Write => WaitReason::Write,
         };
-        self.source.io(side, reason, deadline, |fd| Ok(Done { value: op(fd)?, drained: false }))
+        self.source.io(side, reason, deadline, |fd| {
+            let is_shared = self.is_shared.read().unwrap_or_else(PoisonError::into_inner);
+            if *is_shared {
+                return Err(io::Error::from_raw_os_error(libc::EINVAL));
+            }
+            Ok(Done { value: op(fd)?, drained: false })
+        })
     }
 
     pub(super) fn timeout(&self, side: Side) -> Option<Duration> {
