@@ -31,7 +31,9 @@ const LEAST: usize = 8 << 10;
 /// # Cancellation
 ///
 /// If the coroutine that waits is cancelled, its wait ends and the work goes on: what was to be
-/// written may be written, and the position may move. The next operation comes after that.
+/// written may be written, and the position may move. The next operation comes after that. What was
+/// taken off a pipe or a terminal is what the next read gives, also of a clone, but not of the
+/// descriptor by other means.
 ///
 /// # Examples
 ///

@@ -5,6 +5,7 @@
 use crate::blocking::{blocking_for, blocking_unless};
 use crate::fs::file_lock::{self, Key, Kind};
 use crate::fs::sys::{self, Attempt, Nature};
+use crate::fs::unread::Unread;
 use crate::netpoller::{Done, Side, Source};
 use crate::park::{self, Cancel, WaitReason};
 use crate::sched;
@@ -36,8 +37,10 @@ pub(super) struct Handle {
 struct Description {
     nature: OnceLock<Nature>,
     /// Whoever uses the file's position holds the permit. The system has a lock of its own for it,
-    /// which would stop the machine; and who is cancelled leaves work behind that uses it.
+    /// which would stop the machine; and who is cancelled leaves work behind that uses it. Of a stream,
+    /// whoever reads on the pool: what he takes comes before what the next one does.
     position: Arc<Semaphore>,
+    unread: Unread,
     /// A duplicate, registered to wait for readiness; made when that is needed first.
     source: OnceLock<Source>,
     /// There may be a lock, which ends with the last descriptor.
@@ -50,6 +53,7 @@ impl Handle {
         let shared = Description {
             nature: OnceLock::new(),
             position: Arc::new(Semaphore::new(1)),
+            unread: Unread::default(),
             source: OnceLock::new(),
             locked: AtomicBool::new(false),
         };
@@ -154,6 +158,11 @@ impl Handle {
         bufs: &mut [IoSliceMut<'_>],
         at: Option<u64>,
     ) -> io::Result<usize> {
+        if at.is_none()
+            && let Some(count) = self.shared.unread.take(bufs)
+        {
+            return Ok(count);
+        }
         if self.blocks_here() {
             return sys::read_here(self.file(), bufs, at);
         }
@@ -181,30 +190,51 @@ impl Handle {
         turn: Option<OwnedSemaphorePermit>,
     ) -> io::Result<usize> {
         let wanted = sys::total(bufs.iter().map(|buf| buf.len())).min(MOST);
-        let mut data = self.slow(move |file| {
+        let data = self.slow(move |file| {
             let _turn = turn;
-            let mut data = vec![0; wanted];
-            let count = sys::read_here(file, &mut [IoSliceMut::new(&mut data)], at)?;
-            data.truncate(count);
-            io::Result::Ok(data)
+            read_some(file, wanted, at)
         })?;
-        let count = data.len();
-        let mut rest = data.as_mut_slice();
-        for buf in bufs {
-            let (part, others) = rest.split_at_mut(buf.len().min(rest.len()));
-            buf[..part.len()].copy_from_slice(part);
-            rest = others;
-        }
-        Ok(count)
+        Ok(copy_out(&data, bufs))
     }
 
     /// Waits for readiness first, so that no thread of the pool waits for another party.
     fn read_stream(self: &Arc<Handle>, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-        if sys::never_waits(self.file().as_fd(), Side::Read) {
-            return sys::read_here(self.file(), bufs, None);
+        loop {
+            if sys::never_waits(self.file().as_fd(), Side::Read) {
+                return sys::read_here(self.file(), bufs, None);
+            }
+            let waited = self.when_ready(Side::Read, |file| match self.shared.unread.take(bufs) {
+                Some(count) => Attempt::Done(count),
+                None => sys::read_now(file.as_fd(), bufs, None),
+            });
+            if let Waited::Done(count) = waited {
+                return Ok(count);
+            }
+            let turn = self.turn();
+            // Whoever had the turn before may have left something, or nothing.
+            if let Some(count) = self.shared.unread.take(bufs) {
+                return Ok(count);
+            }
+            if waited == Waited::Unknown || sys::is_ready(self.file().as_fd(), Side::Read) {
+                return self.read_stream_away(bufs, turn);
+            }
         }
-        let done = self.when_ready(Side::Read, |file| sys::read_now(file.as_fd(), bufs, None));
-        done.map_or_else(|| self.read_away(bufs, None, None), Ok)
+    }
+
+    /// Reads on the pool. What nobody waits for any more is kept for the next one.
+    fn read_stream_away(
+        self: &Arc<Handle>,
+        bufs: &mut [IoSliceMut<'_>],
+        turn: OwnedSemaphorePermit,
+    ) -> io::Result<usize> {
+        let wanted = sys::total(bufs.iter().map(|buf| buf.len())).min(MOST);
+        let shared = self.shared.clone();
+        let mut taken = self.slow(move |file| {
+            let data = read_some(file, wanted, None)?;
+            io::Result::Ok(Taken { data, shared, _turn: turn })
+        })?;
+        let data = std::mem::take(&mut taken.data);
+        Ok(copy_out(&data, bufs))
     }
 
     // Writing.
@@ -259,25 +289,30 @@ impl Handle {
         if sys::never_waits(self.file().as_fd(), Side::Write) {
             return sys::write_here(self.file(), bufs, None);
         }
-        let done = self.when_ready(Side::Write, |file| sys::write_now(file.as_fd(), bufs, None));
-        done.map_or_else(|| self.write_away(bufs, None, sys::PIPE_ROOM, None), Ok)
+        let waited = self.when_ready(Side::Write, |file| sys::write_now(file.as_fd(), bufs, None));
+        match waited {
+            Waited::Done(count) => Ok(count),
+            Waited::Ready | Waited::Unknown => self.write_away(bufs, None, sys::PIPE_ROOM, None),
+        }
     }
 
-    /// Waits until `attempt` succeeds. `None`: it is for the pool, since the stream is ready but
-    /// cannot be asked not to wait, or has no readiness to wait for.
-    fn when_ready(&self, side: Side, mut attempt: impl FnMut(&File) -> Attempt) -> Option<usize> {
+    /// Waits until `attempt` succeeds, or is for the pool.
+    fn when_ready(&self, side: Side, mut attempt: impl FnMut(&File) -> Attempt) -> Waited {
         let file = self.file();
-        let source = self.source()?;
-        let waited = source.io(side, wait_reason(side), None, |_duplicate| match attempt(file) {
-            Attempt::Done(count) => Ok(Done { value: Some(count), drained: false }),
-            Attempt::Unknown if !sys::is_ready(file.as_fd(), side) => {
-                Err(io::ErrorKind::WouldBlock.into())
-            }
-            Attempt::WouldWait => Err(io::ErrorKind::WouldBlock.into()),
-            Attempt::Unknown | Attempt::Failed => Ok(Done { value: None, drained: false }),
+        let Some(source) = self.source() else { return Waited::Unknown };
+        let waited = source.io(side, wait_reason(side), None, |_duplicate| {
+            let value = match attempt(file) {
+                Attempt::Done(count) => Waited::Done(count),
+                Attempt::Unknown if sys::is_ready(file.as_fd(), side) => Waited::Ready,
+                Attempt::Unknown | Attempt::WouldWait => {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                Attempt::Failed => Waited::Unknown,
+            };
+            Ok(Done { value, drained: false })
         });
         // No poller takes it: it is always ready.
-        waited.unwrap_or(None)
+        waited.unwrap_or(Waited::Unknown)
     }
 
     fn source(&self) -> Option<&Source> {
@@ -338,6 +373,57 @@ impl Handle {
             file_lock::released(key);
         }
     }
+}
+
+/// What a wait for a stream came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waited {
+    /// So many bytes.
+    Done(usize),
+    /// The stream is ready, but cannot be asked not to wait.
+    Ready,
+    /// It has no readiness to wait for, or an error, of which the call that may wait tells.
+    Unknown,
+}
+
+/// Bytes that were taken off a stream. They are somebody's, or else the next one's.
+struct Taken {
+    data: Vec<u8>,
+    shared: Arc<Description>,
+    /// Ends when it is known whose they are.
+    _turn: OwnedSemaphorePermit,
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if self.data.is_empty() {
+            return;
+        }
+        self.shared.unread.put(&self.data);
+        // Those who wait for readiness have been told of these bytes, and have seen that they are gone.
+        if let Some(source) = self.shared.source.get() {
+            source.stir(Side::Read);
+        }
+    }
+}
+
+/// One read of so many bytes at most, which may wait.
+fn read_some(file: &File, wanted: usize, at: Option<u64>) -> io::Result<Vec<u8>> {
+    let mut data = vec![0; wanted];
+    let count = sys::read_here(file, &mut [IoSliceMut::new(&mut data)], at)?;
+    data.truncate(count);
+    Ok(data)
+}
+
+/// There is room for all of it.
+fn copy_out(data: &[u8], bufs: &mut [IoSliceMut<'_>]) -> usize {
+    let mut rest = data;
+    for buf in bufs {
+        let (part, others) = rest.split_at(buf.len().min(rest.len()));
+        buf[..part.len()].copy_from_slice(part);
+        rest = others;
+    }
+    data.len()
 }
 
 fn wait_reason(side: Side) -> WaitReason {

@@ -31,6 +31,7 @@ mod handle;
 mod options;
 pub(crate) mod paths;
 mod sys;
+mod unread;
 
 #[cfg(target_os = "linux")]
 pub(crate) use sys::end_is_sure;

@@ -69,13 +69,25 @@ impl<const FD: RawFd> Raw<FD> {
 
     fn write_raw(&self, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
         let result = if EXITING.load(Ordering::Relaxed) {
-            sys::write(self.as_fd(), bufs)
+            write_at_exit(self.as_fd(), bufs)
         } else {
             let op = |fd: BorrowedFd<'_>| write_shared(fd, bufs);
             self.io(Side::Write, op, |fd| sys::write(fd, bufs))
         };
         // As in std: what is written there is gone.
         or_if_closed(result, || bufs.iter().map(|buf| buf.len()).sum())
+    }
+}
+
+/// Waits in system calls alone, also if somebody has made the description nonblocking.
+fn write_at_exit(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+    loop {
+        match sys::write(fd, bufs) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                sys::wait_until_ready(fd, Side::Write)?;
+            }
+            result => return result,
+        }
     }
 }
 

@@ -136,13 +136,29 @@ pub(super) fn write_now(_fd: BorrowedFd<'_>, _bufs: &[IoSlice<'_>]) -> io::Resul
 ///
 /// What poll(2) says, and `EBADF` for a descriptor that is not open.
 pub(super) fn is_ready(fd: BorrowedFd<'_>, side: Side) -> io::Result<bool> {
+    poll(fd, side, 0)
+}
+
+/// Has the thread wait until the descriptor is ready, or a signal comes.
+///
+/// # Errors
+///
+/// Those of [`is_ready`].
+pub(super) fn wait_until_ready(fd: BorrowedFd<'_>, side: Side) -> io::Result<()> {
+    match poll(fd, side, -1) {
+        Err(error) if error.kind() != io::ErrorKind::Interrupted => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn poll(fd: BorrowedFd<'_>, side: Side, milliseconds: libc::c_int) -> io::Result<bool> {
     let events = match side {
         Side::Read => libc::POLLIN,
         Side::Write => libc::POLLOUT,
     };
     let mut entry = libc::pollfd { fd: fd.as_raw_fd(), events, revents: 0 };
     // SAFETY: one valid entry, and the count says so.
-    let ready = done(unsafe { libc::poll(&raw mut entry, 1, 0) })? > 0;
+    let ready = done(unsafe { libc::poll(&raw mut entry, 1, milliseconds) })? > 0;
     if entry.revents & libc::POLLNVAL != 0 {
         return Err(io::Error::from_raw_os_error(libc::EBADF));
     }

@@ -10,13 +10,15 @@ use crate::park::{Cancel, WaitReason};
 use socket2::{SockAddr, SockRef};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 /// Shared by a socket's clones: descriptor, slot, limits and the wish not to wait.
 pub(super) struct Socket {
     source: Source,
     limits: Limits,
+    /// Whether somebody has a duplicate whose descriptor is his to set the flags of.
+    is_shared: RwLock<bool>,
 }
 
 impl Socket {
@@ -28,7 +30,7 @@ impl Socket {
         if kind.lingers {
             source.set_close(close_slowly);
         }
-        Socket { source, limits: Limits::default() }
+        Socket { source, limits: Limits::default(), is_shared: RwLock::new(false) }
     }
 
     /// Takes over a descriptor with the options it has: timeouts, and the wish not to wait.
@@ -54,7 +56,12 @@ impl Socket {
         let nonblocking = self.source.is_user_nonblocking();
         let fd = match Arc::try_unwrap(self) {
             Ok(last) => last.source.into_fd(),
-            Err(shared) => shared.source.as_fd().try_clone_to_owned()?,
+            Err(shared) => {
+                let duplicate = shared.source.as_fd().try_clone_to_owned()?;
+                // After the last call that depends on the flag.
+                *shared.is_shared.write().unwrap_or_else(PoisonError::into_inner) = true;
+                duplicate
+            }
         };
         SockRef::from(&fd).set_nonblocking(nonblocking)?;
         Ok(fd)
@@ -77,7 +84,7 @@ impl Socket {
     ///
     /// Linux gives that to calls that wait, and `EAGAIN` to those that do not, so that it has to be
     /// asked: of a socket that is ready and yet gives nothing, which a poller may have told long
-    /// ago.
+    /// ago. Who asked not to wait gets the `EAGAIN`.
     pub(super) fn receive_datagrams<T>(
         &self,
         nothing: impl Fn() -> T,
@@ -85,7 +92,10 @@ impl Socket {
     ) -> io::Result<T> {
         let mut tried = false;
         self.receive(|fd| match op(fd) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            Err(error)
+                if error.kind() == io::ErrorKind::WouldBlock
+                    && !self.source.is_user_nonblocking() =>
+            {
                 let ready = tried || self.source.end_was_reported();
                 tried = true;
                 if ready && sys::is_shut_down(fd) { Ok(nothing()) } else { Err(error) }
@@ -127,6 +137,10 @@ impl Socket {
     pub(super) fn read_vectored(&self, bufs: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
         let deadline = self.limits.start(Side::Read)?;
         let room = bufs[..sys::usable(bufs.len())].iter().map(|buf| buf.len()).sum();
+        // Std's call, `readv`, asks nobody then.
+        if room == 0 {
+            return Ok(0);
+        }
         self.source.io(Side::Read, WaitReason::Read, deadline, |fd| {
             let count = sys::recv_vectored(fd, bufs)?;
             Ok(self.source.received(count, room))
@@ -158,9 +172,14 @@ impl Socket {
         self.transmit(|fd| sys::send_vectored(fd, bufs))
     }
 
-    /// Waits for another system call than those above, which must not block.
+    /// Waits for another system call than those above, which does not block as long as the descriptor
+    /// is nonblocking.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if that may not be so any more: the call is not made.
     #[cfg(target_os = "linux")]
-    pub(super) fn io(
+    pub(super) fn io_by_flag(
         &self,
         side: Side,
         mut op: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
@@ -170,7 +189,13 @@ impl Socket {
             Side::Read => WaitReason::Read,
             Side::Write => WaitReason::Write,
         };
-        self.source.io(side, reason, deadline, |fd| Ok(Done { value: op(fd)?, drained: false }))
+        self.source.io(side, reason, deadline, |fd| {
+            let is_shared = self.is_shared.read().unwrap_or_else(PoisonError::into_inner);
+            if *is_shared {
+                return Err(io::Error::from_raw_os_error(libc::EINVAL));
+            }
+            Ok(Done { value: op(fd)?, drained: false })
+        })
     }
 
     pub(super) fn timeout(&self, side: Side) -> Option<Duration> {

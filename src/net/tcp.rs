@@ -78,14 +78,14 @@ impl TcpStream {
         &self.socket
     }
 
-    /// For copies within the kernel; see [`Socket::io`].
+    /// For copies within the kernel; see [`Socket::io_by_flag`].
     #[cfg(target_os = "linux")]
-    pub(crate) fn io(
+    pub(crate) fn io_by_flag(
         &self,
         side: crate::netpoller::Side,
         op: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
     ) -> io::Result<usize> {
-        self.socket.io(side, op)
+        self.socket.io_by_flag(side, op)
     }
 
     /// Whether a poller has told of an end, an error or urgent data.

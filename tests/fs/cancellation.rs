@@ -147,6 +147,49 @@ fn a_cancelled_read_leaves_the_buffer() {
     });
 }
 
+/// Whoever reads next gets it: one who waits already, and a clone on a plain thread.
+#[test]
+fn what_was_taken_off_a_pipe_is_not_lost() {
+    for drained in [false, true] {
+        within_patience(move || {
+            let folder = Folder::new();
+            let path = folder.fifo("pipe");
+            let pipe = Arc::new(File::options().read(true).write(true).open(&path).unwrap());
+            let mut same = std::fs::File::options().read(true).write(true).open(path).unwrap();
+            let runtime = narrow(1);
+            let let_go = occupy(&runtime);
+            let reader = |room: usize| {
+                let pipe = pipe.clone();
+                runtime.spawn(move || {
+                    let mut buf = vec![0; room];
+                    let count = (&*pipe).read(&mut buf).unwrap();
+                    buf.truncate(count);
+                    buf
+                })
+            };
+            same.write_all(b"weft").unwrap();
+            let cancelled = reader(64);
+            until(|| runtime.metrics().blocking_queued == 1);
+            cancelled.cancel();
+            assert!(cancelled.join().unwrap_err().is::<pirn::Cancelled>());
+            if drained {
+                // Another process was quicker: the pool waits for what comes next.
+                assert_eq!(same.read(&mut [0; 4]).unwrap(), 4);
+            }
+            let next = reader(1);
+            drop(let_go);
+            if drained {
+                until(|| runtime.metrics().blocking_queued == 0);
+                same.write_all(b"weft").unwrap();
+            }
+            assert_eq!(next.join().unwrap(), b"w");
+            let mut rest = [0; 64];
+            let count = pipe.try_clone().unwrap().read(&mut rest).unwrap();
+            assert_eq!(&rest[..count], b"eft");
+        });
+    }
+}
+
 /// A file that is dropped by a panic, or whose drop has much to do, is closed by then.
 #[test]
 fn dropped_is_closed() {

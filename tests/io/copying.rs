@@ -144,6 +144,50 @@ fn a_timeout_ends_a_copy() {
     });
 }
 
+/// A duplicate that was given away shares its flags with the clone that is copied from or to, and blocks.
+#[test]
+fn a_duplicate_that_blocks_stops_no_worker() {
+    guarded("from a socket", || {
+        runtime(1).run(|| {
+            let ((mut client, server), (mut reader, mut writer)) = (pair(), pipe().unwrap());
+            let clone = server.try_clone().unwrap();
+            let copying = pirn::spawn(move || copy(&mut (&clone), &mut writer).unwrap());
+            settle();
+            let duplicate = server.into_std().unwrap();
+            for text in [b"weft", b"warp"] {
+                client.write_all(text).unwrap();
+                let mut buf = [0; 4];
+                reader.read_exact(&mut buf).unwrap();
+                assert_eq!(&buf, text);
+                settle();
+            }
+            drop(client);
+            assert_eq!(copying.join().unwrap(), 8);
+            drop(duplicate);
+        });
+    });
+    guarded("to a socket", || {
+        runtime(1).run(|| {
+            let ((mut client, server), (mut from_end, mut from)) = (pair(), pipe().unwrap());
+            socket2::SockRef::from(&server).set_send_buffer_size(1 << 14).unwrap();
+            socket2::SockRef::from(&client).set_recv_buffer_size(1 << 14).unwrap();
+            let clone = server.try_clone().unwrap();
+            let writing = pirn::spawn(move || from.write_all(&pattern(MUCH)).unwrap());
+            let copying = pirn::spawn(move || copy(&mut from_end, &mut (&clone)).unwrap());
+            let mut all = vec![0; MUCH];
+            settle();
+            let duplicate = server.into_std().unwrap();
+            client.read_exact(&mut all[..MUCH / 2]).unwrap();
+            settle();
+            client.read_exact(&mut all[MUCH / 2..]).unwrap();
+            assert!(all == pattern(MUCH));
+            writing.join().unwrap();
+            assert_eq!(copying.join().unwrap(), MUCH as u64);
+            drop(duplicate);
+        });
+    });
+}
+
 #[test]
 fn a_reset_ends_a_copy() {
     everywhere(|world| {

@@ -5,7 +5,7 @@
 use crate::support::{guarded, runtime};
 use pirn::io::{Read, Write, stderr, stdin, stdout};
 use std::fs::File;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -221,6 +221,46 @@ fn lines_go_out_whole_and_the_rest_at_exit() {
     });
     assert_eq!(whole.count(), 160);
     assert!(text.ends_with("without a newline"), "{:?}", &text[text.len() - 50..]);
+}
+
+/// Somebody else has made the description nonblocking, and there is no room when the process ends.
+#[test]
+fn the_rest_waits_for_room_at_exit() {
+    if is_child() {
+        write!(stdout(), "the rest").unwrap();
+        let mut same = File::from(stdout().as_fd().try_clone_to_owned().unwrap());
+        for size in [4096, 1] {
+            while same.write(&vec![b'.'; size]).is_ok() {}
+        }
+        writeln!(stderr(), "it is full").unwrap();
+        std::process::exit(0);
+    }
+    guarded("the rest", || {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        drop(pirn::io::Async::new(writer.try_clone().unwrap()).unwrap());
+        let mut command = same_test("the_rest_waits_for_room_at_exit");
+        let mut child = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
+        drop(command);
+        let mut said = [0; 11];
+        child.stderr.as_mut().unwrap().read_exact(&mut said).unwrap();
+        assert_eq!(&said, b"it is full\n");
+        while child.try_wait().unwrap().is_none() && !sleeps(child.id()) {
+            std::thread::yield_now();
+        }
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert!(child.wait().unwrap().success());
+        assert!(text.ends_with(".the rest"), "{} bytes", text.len());
+    });
+}
+
+/// Whether all threads of a process do. It may have gone meanwhile.
+fn sleeps(process: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{process}/task")) else { return true };
+    threads.flatten().all(|thread| {
+        let stat = std::fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" S"))
+    })
 }
 
 /// Nobody reads for a while: whoever writes waits, and the others on the only worker run.

@@ -2,8 +2,9 @@
 
 use crate::support::{bind, bind_by_name, everywhere, own_addr, pair};
 use pirn::net::{self, TcpListener, TcpStream, ToSocketAddrs};
+use pirn::os::unix::net::UnixStream;
 use std::fmt::Debug;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::panic::{RefUnwindSafe, UnwindSafe};
@@ -259,6 +260,38 @@ fn a_read_into_nothing() {
         assert_eq!(ours.write(&[]).unwrap(), 0);
         ours.flush().unwrap();
         assert_eq!(ours.read(&mut [0, 0]).unwrap(), 1);
+    });
+}
+
+/// Std's calls with several buffers look at nothing but these, if there is no byte in them.
+#[test]
+fn no_bytes_in_several_buffers() {
+    fn outcomes<S>(one: &S, shut_down: impl Fn(&S)) -> [usize; 6]
+    where
+        for<'a> &'a S: Read + Write,
+    {
+        let calls = |mut one: &S| {
+            let empty = &mut [IoSliceMut::new(&mut []), IoSliceMut::new(&mut [])];
+            [
+                one.read_vectored(&mut []).unwrap(),
+                one.read_vectored(empty).unwrap(),
+                one.write_vectored(&[IoSlice::new(&[])]).unwrap(),
+            ]
+        };
+        let [a, b, c] = calls(one);
+        shut_down(one);
+        let [d, e, f] = calls(one);
+        [a, b, c, d, e, f]
+    }
+
+    everywhere(|_world| {
+        let (one, _two) = pair();
+        assert_eq!(outcomes(&one, |one| one.shutdown(Shutdown::Write).unwrap()), [0; 6]);
+        let (std, _two) = pair();
+        let std = std.into_std().unwrap();
+        assert_eq!(outcomes(&std, |one| one.shutdown(Shutdown::Write).unwrap()), [0; 6]);
+        let (one, _two) = UnixStream::pair().unwrap();
+        assert_eq!(outcomes(&one, |one| one.shutdown(Shutdown::Write).unwrap()), [0; 6]);
     });
 }
 

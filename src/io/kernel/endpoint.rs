@@ -31,7 +31,7 @@ pub(super) trait Endpoint {
 
 impl Endpoint for TcpStream {
     fn io(&self, side: Side, op: &mut Op<'_>) -> io::Result<usize> {
-        TcpStream::io(self, side, op)
+        self.io_by_flag(side, op)
     }
 
     fn is_suitable(&self) -> bool {

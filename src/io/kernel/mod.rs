@@ -14,7 +14,8 @@
 //!   [`PipeReader`](crate::io::PipeReader), through references, `Take` and `BufReader`
 //!   ([`source`]); to `TcpStream`, [`PipeWriter`](crate::io::PipeWriter) and regular files of std.
 //! - A socket whose open file description is not nonblocking, as one that was taken over from
-//!   elsewhere, would block the thread in a splice. It is copied by reading and writing.
+//!   elsewhere, would block the thread in a splice. It is copied by reading and writing. So is one of
+//!   which a duplicate was given away, from then on: whoever has that may clear the flag.
 //! - `splice` into a socket that is closed raises `SIGPIPE`, and there is no flag against that. Rust
 //!   programs ignore the signal. In a process that does not, it is copied by reading and writing.
 //! - In front of an urgent byte, a splice from a socket says `EAGAIN`, or 0 if the peer has ended, whatever

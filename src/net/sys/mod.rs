@@ -246,6 +246,10 @@ pub(super) fn recv_vectored(fd: BorrowedFd<'_>, bufs: &mut [IoSliceMut<'_>]) -> 
 }
 
 pub(super) fn send_vectored(fd: BorrowedFd<'_>, bufs: &[IoSlice<'_>]) -> io::Result<usize> {
+    // Std's call, `writev`, asks nobody then.
+    if bufs.iter().take(MAX_BUFFERS).all(|buf| buf.is_empty()) {
+        return Ok(0);
+    }
     let message = message_of(bufs.as_ptr().cast::<libc::iovec>().cast_mut(), usable(bufs.len()));
     // SAFETY:
     // - The descriptor is open.

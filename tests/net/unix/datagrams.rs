@@ -96,6 +96,22 @@ fn shutdown_wakes_receivers() {
     });
 }
 
+/// With std and with us, whether or not somebody has been told of the shutdown before.
+#[test]
+fn who_does_not_wait_is_not_told_of_a_shutdown() {
+    everywhere(|_world| {
+        for receive in WAYS_TO_RECEIVE {
+            let (one, _two) = UnixDatagram::pair().unwrap();
+            one.shutdown(Shutdown::Read).unwrap();
+            assert_eq!(receive(&one).unwrap(), 0);
+            one.set_nonblocking(true).unwrap();
+            assert_eq!(receive(&one).unwrap_err().kind(), ErrorKind::WouldBlock);
+            let std = one.into_std().unwrap();
+            assert_eq!(std.recv(&mut [0; 4]).unwrap_err().kind(), ErrorKind::WouldBlock);
+        }
+    });
+}
+
 /// What has arrived before is there still; then there is nothing, with std and with us.
 #[test]
 fn shutdown_comes_after_what_has_arrived() {
