@@ -13,6 +13,7 @@ use crate::protocol::channel::select::{self, Entry, shuffle};
 use crate::protocol::channel::{Case, Limit, Token};
 use crate::sched;
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr;
 use std::time::{Duration, Instant};
 
@@ -413,6 +414,10 @@ impl SelectedOperation<'_> {
         r.complete(token)
     }
 }
+
+// As crossbeam's: what it holds, it gives back whatever happens.
+impl UnwindSafe for SelectedOperation<'_> {}
+impl RefUnwindSafe for SelectedOperation<'_> {}
 
 impl fmt::Debug for SelectedOperation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
