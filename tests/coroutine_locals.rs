@@ -345,3 +345,38 @@ fn a_destructor_that_panics_aborts_as_in_std() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("thread local panicked on drop, aborting"), "{said}");
 }
+
+mod with_names_of_their_own {
+    fn init() -> u32 {
+        7
+    }
+
+    macro_rules! values {
+        ($($local:tt)*) => {
+            $($local)*! {
+                static CALLS: u32 = init();
+                static LENDS: &'static Vec<u32> = const { &Vec::new() };
+            }
+            pub(crate) fn values() -> (u32, usize) {
+                (CALLS.with(|calls| *calls), LENDS.with(|lends| lends.len()))
+            }
+        };
+    }
+
+    pub(crate) mod stds {
+        use super::init;
+        values!(std::thread_local);
+    }
+
+    pub(crate) mod ours {
+        use super::init;
+        values!(pirn::coroutine_local);
+    }
+}
+
+#[test]
+fn an_initialiser_means_what_it_means_in_thread_local() {
+    use with_names_of_their_own::{ours, stds};
+    assert_eq!(ours::values(), stds::values());
+    assert_eq!(one_worker().run(ours::values), (7, 0));
+}

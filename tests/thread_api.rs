@@ -173,11 +173,18 @@ fn is_finished_tells_the_end_and_not_more() {
             let start = Instant::now();
             parked.join().unwrap();
             assert!(start.elapsed() < Duration::from_secs(120));
-            let panicked = pirn::spawn(|| std::panic::resume_unwind(Box::new(())));
-            while !panicked.is_finished() {
+            let panicked = pirn::spawn(|| {
                 thread::yield_now();
+                std::panic::resume_unwind(Box::new(()))
+            });
+            let handle = panicked.cancel_handle();
+            // With one worker it lives there by then, and nobody else can run it.
+            thread::yield_now();
+            let start = Instant::now();
+            while !handle.is_finished() {
+                assert!(start.elapsed() < Duration::from_secs(60), "it has no turn");
             }
-            assert!(panicked.join().is_err());
+            assert!(panicked.is_finished() && panicked.join().is_err());
         });
     });
 }

@@ -83,6 +83,39 @@ fn a_sleep_of_nothing_yields() {
     });
 }
 
+/// As one that works for longer than the time between two sleeps does.
+#[test]
+fn a_sleep_that_is_over_at_once_yields() {
+    let sleeps: [fn(); 3] = [
+        || pirn::thread::sleep_until(Instant::now()),
+        || pirn::thread::sleep(Duration::from_nanos(1)),
+        || {
+            let mut interval = pirn::time::interval(Duration::from_nanos(1));
+            interval.tick();
+            interval.tick();
+        },
+    ];
+    for sleep in sleeps {
+        runtime(1).run(|| {
+            let ran = Arc::new(AtomicBool::new(false));
+            let theirs = ran.clone();
+            // It lives on this worker by the time that the sleeps begin: nobody else can run it.
+            let peer = pirn::spawn(move || {
+                pirn::thread::yield_now();
+                theirs.store(true, Ordering::Relaxed);
+            });
+            pirn::thread::yield_now();
+            let mut sleeps = 0;
+            while !ran.load(Ordering::Relaxed) {
+                sleep();
+                sleeps += 1;
+                assert!(sleeps < 100_000, "a loop of late sleeps starves its peers");
+            }
+            peer.join().unwrap();
+        });
+    }
+}
+
 #[test]
 fn the_longest_durations_are_legal() {
     on_workers(|runtime| {

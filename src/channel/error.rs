@@ -66,12 +66,13 @@ pub struct ReadyTimeoutError;
 const SEND_DISCONNECTED: &str = "sending on a disconnected channel";
 const RECV_DISCONNECTED: &str = "receiving on an empty and disconnected channel";
 
-/// Writes a text with the width and the alignment that the caller asked for.
+/// Writes a text as that trait writes a `str`: with the width and the alignment that the caller asked
+/// for, and for `Debug` in quotation marks.
 macro_rules! texts {
     ($($trait:ident for $type:ident$(<$param:ident>)? { $($pattern:pat => $text:expr,)* })*) => {$(
         impl$(<$param>)? fmt::$trait for $type$(<$param>)? {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(match self { $($pattern => $text,)* })
+                fmt::$trait::fmt(match self { $($pattern => $text,)* }, f)
             }
         }
     )*};

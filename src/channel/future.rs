@@ -131,7 +131,10 @@ impl<T> Future for RecvFuture<'_, T> {
                 Poll::Ready(Ok(message))
             }
             Some(Err(ReceiveStop::Cancelled)) => unwind_cancelled(),
-            Some(Err(_)) => Poll::Ready(Err(RecvError)),
+            Some(Err(_)) => {
+                sched::cooperate();
+                Poll::Ready(Err(RecvError))
+            }
         }
     }
 }
@@ -298,7 +301,10 @@ impl<T> Future for SendFuture<'_, T> {
                 sched::cooperate();
                 Poll::Ready(Ok(()))
             }
-            Some(Err(SendStop::Disconnected(message))) => Poll::Ready(Err(SendError(message))),
+            Some(Err(SendStop::Disconnected(message))) => {
+                sched::cooperate();
+                Poll::Ready(Err(SendError(message)))
+            }
             Some(Err(SendStop::Timeout(_) | SendStop::Cancelled(_))) => {
                 unreachable!("it waits in no other way")
             }

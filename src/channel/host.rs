@@ -72,6 +72,12 @@ fn random_of_threads() -> u64 {
     x ^ (x >> 31)
 }
 
+/// Counts an operation that has failed, out of the way of those that do not.
+#[cold]
+pub(super) fn count_failure() {
+    sched::cooperate();
+}
+
 /// Waits until the clock shows `deadline`, or for ever. `false`: it was cancelled.
 pub(super) fn sleep_until(deadline: Option<Instant>) -> bool {
     while deadline.is_none_or(|deadline| Instant::now() < deadline) {

@@ -2,7 +2,7 @@
 
 use super::clock::{Clock, Never};
 use super::error::{RecvError, RecvTimeoutError, TryRecvError};
-use super::host::{Parking, sleep_until};
+use super::host::{Parking, count_failure, sleep_until};
 use super::iter::{Iter, TryIter};
 use crate::coroutine::unwind_cancelled;
 use crate::park::{self, WaitReason};
@@ -107,7 +107,10 @@ impl<T> Receiver<T> {
                 sched::tried_in_vain();
                 Err(TryRecvError::Empty)
             }
-            Err(ReceiveStop::Disconnected) => Err(TryRecvError::Disconnected),
+            Err(ReceiveStop::Disconnected) => {
+                sched::tried_in_vain();
+                Err(TryRecvError::Disconnected)
+            }
             Err(ReceiveStop::Cancelled) => unwind_cancelled(),
         }
     }
@@ -125,7 +128,10 @@ impl<T> Receiver<T> {
                 Ok(message)
             }
             Err(ReceiveStop::Cancelled) => unwind_cancelled(),
-            Err(stop) => Err(stop),
+            Err(stop) => {
+                count_failure();
+                Err(stop)
+            }
         }
     }
 

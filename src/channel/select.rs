@@ -9,10 +9,11 @@ use super::host::Parking;
 use super::{Receiver, Sender};
 use crate::coroutine::unwind_cancelled;
 use crate::park::{self, WaitReason};
-use crate::protocol::channel::select::{self, Entry, Stopped, shuffle};
+use crate::protocol::channel::select::{self, Entry, shuffle};
 use crate::protocol::channel::{Case, Limit, Token};
 use crate::sched;
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::ptr;
 use std::time::{Duration, Instant};
 
@@ -65,8 +66,9 @@ fn choose<'a>(
         shuffle(handles);
     }
     let host = Parking(WaitReason::Select(handles.len()));
-    count(limit, select::choose(&host, handles, limit))
-        .map(|(place, token)| SelectedOperation { token: Some(token), handle: handles[place] })
+    let Ok(found) = select::choose(&host, handles, limit) else { unwind_cancelled() };
+    count(limit, matches!(found, None | Some((_, Token::Disconnected))));
+    found.map(|(place, token)| SelectedOperation { token: Some(token), handle: handles[place] })
 }
 
 fn ready(handles: &mut [Handle<'_>], limit: Limit, biased: bool) -> Option<usize> {
@@ -74,20 +76,19 @@ fn ready(handles: &mut [Handle<'_>], limit: Limit, biased: bool) -> Option<usize
         shuffle(handles);
     }
     let host = Parking(WaitReason::Select(handles.len()));
-    count(limit, select::ready(&host, handles, limit)).map(|place| handles[place].index)
+    let Ok(found) = select::ready(&host, handles, limit) else { unwind_cancelled() };
+    count(limit, found.is_none());
+    found.map(|place| handles[place].index)
 }
 
-/// Counts a look at the operations for the sake of others on this thread, and delivers a
-/// cancellation.
+/// Counts a look at the operations for the sake of others on this thread.
 #[inline]
-fn count<T>(limit: Limit, found: Result<Option<T>, Stopped>) -> Option<T> {
-    let Ok(found) = found else { unwind_cancelled() };
-    match (&found, limit) {
-        (None, Limit::Now) => sched::tried_in_vain(),
-        (Some(_), Limit::Now) | (None, _) => {}
-        (Some(_), _) => sched::cooperate(),
+fn count(limit: Limit, in_vain: bool) {
+    match (limit, in_vain) {
+        (Limit::Now, true) => sched::tried_in_vain(),
+        (Limit::Now, false) => {}
+        (Limit::Never | Limit::At(_), _) => sched::cooperate(),
     }
-    found
 }
 
 /// The limit that is `timeout` from now.
@@ -424,6 +425,10 @@ impl SelectedOperation<'_> {
         r.complete(token)
     }
 }
+
+// As crossbeam's: what it holds, it gives back whatever happens.
+impl UnwindSafe for SelectedOperation<'_> {}
+impl RefUnwindSafe for SelectedOperation<'_> {}
 
 impl fmt::Debug for SelectedOperation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

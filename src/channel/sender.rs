@@ -1,7 +1,7 @@
 //! The sending side.
 
 use super::error::{SendError, SendTimeoutError, TrySendError};
-use super::host::Parking;
+use super::host::{Parking, count_failure};
 use crate::coroutine::unwind_cancelled;
 use crate::park::{self, WaitReason};
 use crate::protocol::channel::{SendStop, SenderHalf};
@@ -50,7 +50,10 @@ impl<T> Sender<T> {
                 sched::tried_in_vain();
                 Err(TrySendError::Full(msg))
             }
-            Err(SendStop::Disconnected(msg)) => Err(TrySendError::Disconnected(msg)),
+            Err(SendStop::Disconnected(msg)) => {
+                sched::tried_in_vain();
+                Err(TrySendError::Disconnected(msg))
+            }
             Err(SendStop::Cancelled(_)) => unreachable!("it does not wait"),
         }
     }
@@ -82,7 +85,10 @@ impl<T> Sender<T> {
                 sched::cooperate();
                 Ok(())
             }
-            Err(SendStop::Disconnected(msg)) => Err(SendError(msg)),
+            Err(SendStop::Disconnected(msg)) => {
+                count_failure();
+                Err(SendError(msg))
+            }
             Err(SendStop::Cancelled(msg)) => cancelled(msg),
             Err(SendStop::Timeout(_)) => unreachable!("it has no deadline"),
         }
@@ -124,7 +130,10 @@ impl<T> Sender<T> {
                 Ok(())
             }
             Err(SendStop::Timeout(msg)) => Err(SendTimeoutError::Timeout(msg)),
-            Err(SendStop::Disconnected(msg)) => Err(SendTimeoutError::Disconnected(msg)),
+            Err(SendStop::Disconnected(msg)) => {
+                count_failure();
+                Err(SendTimeoutError::Disconnected(msg))
+            }
             Err(SendStop::Cancelled(msg)) => cancelled(msg),
         }
     }

@@ -138,9 +138,13 @@ impl Source {
                     Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
                         // Whoever waits too is to see the error for itself.
                         drop(readiness.pass(side, claim));
+                        sched::cooperate();
                         return Err(error);
                     }
-                    Err(would_block) if self.is_user_nonblocking() => return Err(would_block),
+                    Err(would_block) if self.is_user_nonblocking() => {
+                        sched::tried_in_vain();
+                        return Err(would_block);
+                    }
                     Err(_) => {}
                 }
             }
@@ -202,8 +206,14 @@ impl Source {
                     return Ok(value);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
-                Err(would_block) if self.is_user_nonblocking() => return Err(would_block),
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                    sched::cooperate();
+                    return Err(error);
+                }
+                Err(would_block) if self.is_user_nonblocking() => {
+                    sched::tried_in_vain();
+                    return Err(would_block);
+                }
                 Err(would_block) => {
                     if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                         return Err(would_block);

@@ -7,6 +7,7 @@ use crate::park::{Cancel, Outcome, Ticket, WaitReason, deadline_after, park};
 use crate::protocol::raw_condvar::RawCondvar;
 use crate::protocol::raw_mutex::RawMutex;
 use crate::protocol::wait_word::Node;
+use crate::sched;
 use crate::sync::MutexGuard;
 use crate::sync::poison;
 use crate::sync::wait::{claim, lock_contended, wake_next};
@@ -141,6 +142,8 @@ impl Condvar {
                 return Ok((guard, WaitTimeoutResult(false)));
             }
             let Some(timeout) = dur.checked_sub(start.elapsed()) else {
+                // With no time at all it has not waited.
+                sched::tried_in_vain();
                 return Ok((guard, WaitTimeoutResult(true)));
             };
             guard = self.wait_timeout(guard, timeout)?.0;

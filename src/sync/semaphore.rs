@@ -269,14 +269,13 @@ impl Semaphore {
     }
 
     fn try_take(&self, permits: u32) -> Result<(), TryAcquireError> {
-        match self.raw.try_acquire(permits as usize) {
-            Request::Granted => Ok(()),
-            Request::Closed => Err(TryAcquireError::Closed),
-            Request::Waits => {
-                sched::tried_in_vain();
-                Err(TryAcquireError::NoPermits)
-            }
-        }
+        let error = match self.raw.try_acquire(permits as usize) {
+            Request::Granted => return Ok(()),
+            Request::Closed => TryAcquireError::Closed,
+            Request::Waits => TryAcquireError::NoPermits,
+        };
+        sched::tried_in_vain();
+        Err(error)
     }
 
     /// Waits for permits. `Waits`: the deadline came first.

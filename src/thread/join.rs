@@ -43,11 +43,7 @@ impl<T> JoinInner<T> {
     }
 
     pub(super) fn is_finished(&self) -> bool {
-        let finished = self.coroutine().header().status.is_complete();
-        if !finished {
-            sched::tried_in_vain();
-        }
-        finished
+        is_finished(self.coroutine())
     }
 
     pub(super) fn cancel(&self) -> CancelOutcome {
@@ -95,6 +91,14 @@ impl<T> JoinInner<T> {
         // has completed, so the result is the handle's.
         unsafe { self.coroutine().take_result::<T>() }
     }
+}
+
+fn is_finished(coroutine: &Coroutine) -> bool {
+    let finished = coroutine.header().status.is_complete();
+    if !finished {
+        sched::tried_in_vain();
+    }
+    finished
 }
 
 /// Takes the waker of a task back that has polled the handle, which the caller has.
@@ -368,7 +372,7 @@ impl CancelHandle {
 
     /// Whether the coroutine's body has ended.
     pub fn is_finished(&self) -> bool {
-        self.coroutine.header().status.is_complete()
+        is_finished(&self.coroutine)
     }
 }
 

@@ -280,23 +280,24 @@ macro_rules! coroutine_local {
     () => {};
     ($(#[$attr:meta])* $vis:vis static $name:ident: $t:ty = const $init:block
      $(; $($($rest:tt)+)?)?) => {
+        // Names that `$init` does not mean: it sees those that are declared beside it.
         $(#[$attr])* $vis static $name: $crate::thread::LocalKey<$t> = {
-            const fn init() -> $t {
-                $init
+            const fn __pirn_local_init() -> $t {
+                const $init
             }
-            ::std::thread_local!(static OF_THREAD: $t = const { init() });
-            $crate::thread::LocalKey::new(init, &OF_THREAD)
+            ::std::thread_local!(static __PIRN_OF_THREAD: $t = const { __pirn_local_init() });
+            $crate::thread::LocalKey::new(__pirn_local_init, &__PIRN_OF_THREAD)
         };
         $($($crate::coroutine_local!($($rest)+);)?)?
     };
     ($(#[$attr:meta])* $vis:vis static $name:ident: $t:ty = $init:expr
      $(; $($($rest:tt)+)?)?) => {
         $(#[$attr])* $vis static $name: $crate::thread::LocalKey<$t> = {
-            fn init() -> $t {
+            fn __pirn_local_init() -> $t {
                 $init
             }
-            ::std::thread_local!(static OF_THREAD: $t = init());
-            $crate::thread::LocalKey::new(init, &OF_THREAD)
+            ::std::thread_local!(static __PIRN_OF_THREAD: $t = __pirn_local_init());
+            $crate::thread::LocalKey::new(__pirn_local_init, &__PIRN_OF_THREAD)
         };
         $($($crate::coroutine_local!($($rest)+);)?)?
     };

@@ -69,7 +69,7 @@ fn park_until(timeout: Option<Duration>) {
 }
 
 /// Parks for at least `duration`, by the monotonic clock. Any duration is legal;
-/// [`Duration::MAX`] is for ever. A sleep of nothing yields.
+/// [`Duration::MAX`] is for ever. A sleep that is over at once yields.
 ///
 /// # Examples
 ///
@@ -82,10 +82,7 @@ fn park_until(timeout: Option<Duration>) {
 /// ```
 pub fn sleep(duration: Duration) {
     if duration.is_zero() {
-        if sched::in_coroutine() {
-            sched::yield_now();
-        }
-        return;
+        return sleep_for_nothing();
     }
     sleep_to(park::deadline_after(duration));
 }
@@ -96,16 +93,28 @@ pub fn sleep_ms(ms: u32) {
     sleep(Duration::from_millis(ms.into()));
 }
 
-/// Parks until `deadline` has passed.
+/// Parks until `deadline` has passed. If it has, this yields.
 pub fn sleep_until(deadline: Instant) {
     sleep_to(Some(deadline));
 }
 
+/// Whoever is late each time would keep all others from its thread.
+fn sleep_for_nothing() {
+    if sched::in_coroutine() {
+        sched::yield_now();
+    }
+}
+
 fn sleep_to(deadline: Option<Instant>) {
+    let mut slept = false;
     while deadline.is_none_or(|deadline| Instant::now() < deadline) {
+        slept = true;
         let outcome = park::park(WaitReason::Sleep, deadline, Cancel::Deliver, |_| true);
         if outcome == Outcome::Cancelled {
             unwind_cancelled();
         }
+    }
+    if !slept {
+        sleep_for_nothing();
     }
 }

@@ -2,9 +2,11 @@
 
 use crate::support::{everywhere, ms, runtime};
 use pirn::channel::{
-    Receiver, RecvError, RecvTimeoutError, SendError, SendTimeoutError, Sender, TryRecvError,
-    TrySendError, bounded, unbounded,
+    Receiver, RecvError, RecvTimeoutError, Select, SendError, SendTimeoutError, Sender,
+    TryRecvError, TrySendError, after, bounded, never, select, tick, unbounded,
 };
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 const KINDS: [Option<usize>; 4] = [Some(0), Some(1), Some(3), None];
@@ -257,6 +259,63 @@ fn a_loop_that_never_waits_lets_others_run() {
         other.join().unwrap();
         hog.join().unwrap();
     });
+}
+
+/// Operations that fail at once, or for which there is no time, let others run as well: those whose
+/// other side has gone, and those of channels for which nobody can wait.
+#[test]
+fn a_loop_that_always_fails_lets_others_run() {
+    let (closed, gone) = unbounded::<u32>();
+    let (nobody, receiver) = bounded(1);
+    let (_open, empty) = bounded::<u32>(0);
+    drop(closed);
+    drop(receiver);
+    let (never, late) = (never::<u32>(), after(Duration::from_secs(3600)));
+    let ticks = tick(Duration::from_secs(3600));
+    let at_once = Duration::ZERO;
+    let attempts: [(&str, &(dyn Fn() -> bool + Sync)); 16] = [
+        ("try_recv", &|| gone.try_recv().is_err()),
+        ("try_iter", &|| gone.try_iter().next().is_none()),
+        ("recv", &|| gone.recv().is_err()),
+        ("recv_timeout", &|| gone.recv_timeout(Duration::MAX).is_err()),
+        ("try_send", &|| nobody.try_send(1).is_err()),
+        ("send", &|| nobody.send(1).is_err()),
+        ("send_timeout", &|| nobody.send_timeout(1, Duration::MAX).is_err()),
+        ("never", &|| never.recv_timeout(at_once).is_err()),
+        ("after", &|| late.recv_timeout(at_once).is_err()),
+        ("tick", &|| ticks.recv_timeout(at_once).is_err()),
+        ("one or nothing", &|| select!(recv(gone) -> got => got.is_err(), default => false)),
+        (
+            "one of two or nothing",
+            &|| select!(recv(gone) -> got => got.is_err(), recv(empty) -> _ => false, default => false),
+        ),
+        ("one of two", &|| select!(recv(gone) -> got => got.is_err(), recv(empty) -> _ => false)),
+        ("select_timeout", &|| Select::new().select_timeout(at_once).is_err()),
+        ("ready_timeout", &|| {
+            let mut select = Select::new();
+            select.recv(&empty);
+            select.ready_timeout(at_once).is_err()
+        }),
+        ("a future", &|| pirn::block_on(gone.recv_async()).is_err()),
+    ];
+    for (name, fails) in attempts {
+        runtime(1).run(|| {
+            let ran = Arc::new(AtomicBool::new(false));
+            let theirs = ran.clone();
+            // It lives on this worker by the time that the attempts begin: nobody else can run it.
+            let other = pirn::spawn(move || {
+                pirn::thread::yield_now();
+                theirs.store(true, Ordering::Relaxed);
+            });
+            pirn::thread::yield_now();
+            let tries = (0..100_000).take_while(|_| {
+                assert!(fails(), "{name}");
+                !ran.load(Ordering::Relaxed)
+            });
+            assert!(tries.count() < 100_000, "{name} keeps others from their turn");
+            other.join().unwrap();
+        });
+    }
 }
 
 #[test]

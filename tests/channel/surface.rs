@@ -26,6 +26,7 @@ fn traits_are_implemented() {
     sent::<Select<'static>>();
     fn debug<T: Debug>() {}
     debug::<SelectedOperation<'static>>();
+    unwind_safe::<SelectedOperation<'static>>();
     fn fused<T: FusedIterator + Debug>() {}
     fused::<Iter<'static, Plain>>();
     fused::<IntoIter<Plain>>();
@@ -52,10 +53,10 @@ fn texts() {
     assert_eq!(format!("{s:?} {r:?}"), "Sender { .. } Receiver { .. }");
     assert_eq!(format!("{:?} {:?}", r.iter(), r.try_iter()), "Iter { .. } TryIter { .. }");
     assert_eq!(format!("{:?}", r.into_iter()), "IntoIter { .. }");
-    assert_eq!(format!("{:?}", SendError(Plain)), "SendError(..)");
-    assert_eq!(format!("{:?}", TrySendError::Full(Plain)), "Full(..)");
-    assert_eq!(format!("{:?}", TrySendError::Disconnected(Plain)), "Disconnected(..)");
-    assert_eq!(format!("{:?}", SendTimeoutError::Timeout(Plain)), "SendTimeoutError(..)");
+    assert_eq!(format!("{:?}", SendError(Plain)), "\"SendError(..)\"");
+    assert_eq!(format!("{:?}", TrySendError::Full(Plain)), "\"Full(..)\"");
+    assert_eq!(format!("{:?}", TrySendError::Disconnected(Plain)), "\"Disconnected(..)\"");
+    assert_eq!(format!("{:?}", SendTimeoutError::Timeout(Plain)), "\"SendTimeoutError(..)\"");
     assert_eq!(SendError(Plain).to_string(), "sending on a disconnected channel");
     assert_eq!(TrySendError::Full(Plain).to_string(), "sending on a full channel");
     assert_eq!(SendTimeoutError::Timeout(Plain).to_string(), "timed out waiting on send operation");

@@ -360,3 +360,36 @@ fn a_runtime_that_ends_leaves_its_sockets_usable() {
         }
     });
 }
+
+/// Who polls a socket that is not to block, or tries again after an error, waits for others on the same
+/// worker all the same.
+#[test]
+fn who_only_tries_lets_others_run() {
+    type Attempt = fn(&TcpStream) -> std::io::Result<usize>;
+    let attempts: [(ErrorKind, Attempt); 2] = [
+        (ErrorKind::WouldBlock, |mut stream| stream.read(&mut [0])),
+        (ErrorKind::BrokenPipe, |mut stream| stream.write(&[0])),
+    ];
+    for (kind, attempt) in attempts {
+        runtime(1).run(|| {
+            let (stream, _peer) = pair();
+            stream.set_nonblocking(true).unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            let others = Arc::new(AtomicUsize::new(0));
+            let count = others.clone();
+            // It lives on this worker by the time that the attempts begin: nobody else can run it.
+            let other = pirn::spawn(move || {
+                pirn::thread::yield_now();
+                count.fetch_add(1, Ordering::Relaxed);
+            });
+            pirn::thread::yield_now();
+            let mut tries = 0;
+            while others.load(Ordering::Relaxed) == 0 {
+                assert_eq!(attempt(&stream).unwrap_err().kind(), kind);
+                tries += 1;
+                assert!(tries < 100_000, "{kind:?} keeps others from their turn");
+            }
+            other.join().unwrap();
+        });
+    }
+}

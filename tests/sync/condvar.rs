@@ -1,6 +1,6 @@
 //! `Condvar`.
 
-use crate::support::{Count, both, runtime, start, until};
+use crate::support::{Count, both, lets_others_run, runtime, start, until};
 use pirn::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -183,4 +183,16 @@ fn a_destructor_may_wait() {
 fn milliseconds() {
     let (mutex, condvar) = (Mutex::new(()), Condvar::new());
     assert!(!condvar.wait_timeout_ms(mutex.lock().unwrap(), 1).unwrap().1);
+}
+
+#[test]
+fn a_loop_without_any_time_lets_others_run() {
+    let (mutex, condvar) = (Mutex::new(()), Condvar::new());
+    lets_others_run("wait_timeout", || {
+        drop(condvar.wait_timeout(mutex.lock().unwrap(), Duration::ZERO).unwrap());
+    });
+    lets_others_run("wait_timeout_while", || {
+        let guard = mutex.lock().unwrap();
+        drop(condvar.wait_timeout_while(guard, Duration::ZERO, |()| true).unwrap());
+    });
 }

@@ -1,6 +1,6 @@
 //! `Semaphore`: permits, fairness, closing, giving up.
 
-use crate::support::{Count, both, runtime, start, until};
+use crate::support::{Count, both, lets_others_run, runtime, start, until};
 use pirn::sync::{
     AcquireError, AcquireTimeoutError, Arc, Mutex, OwnedSemaphorePermit, Semaphore, TryAcquireError,
 };
@@ -256,4 +256,12 @@ fn stress(seed: u64) {
         .collect();
     users.into_iter().for_each(|user| user());
     assert_eq!(semaphore.available_permits(), PERMITS);
+}
+
+#[test]
+fn a_loop_of_refusals_lets_others_run() {
+    let semaphore = Semaphore::new(0);
+    lets_others_run("try_acquire", || assert!(semaphore.try_acquire().is_err()));
+    semaphore.close();
+    lets_others_run("a closed one", || assert!(semaphore.try_acquire().is_err()));
 }

@@ -62,3 +62,25 @@ impl Count {
         self.0.load(Ordering::SeqCst)
     }
 }
+
+/// Tries until somebody else on the same worker has had its turn.
+#[track_caller]
+pub(crate) fn lets_others_run(name: &str, attempt: impl Fn() + Sync) {
+    runtime(1).run(|| {
+        let others = std::sync::Arc::new(Count::new());
+        let count = others.clone();
+        // It lives on this worker by the time that the attempts begin: nobody else can run it.
+        let other = pirn::spawn(move || {
+            pirn::thread::yield_now();
+            count.add();
+        });
+        pirn::thread::yield_now();
+        let mut tries = 0;
+        while others.get() == 0 {
+            attempt();
+            tries += 1;
+            assert!(tries < 100_000, "{name} keeps others from their turn");
+        }
+        other.join().unwrap();
+    });
+}
