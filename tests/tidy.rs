@@ -138,6 +138,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "src/thread/wait.rs",
     "src/trace/exit.rs",
     "src/tracing.rs",
+    "src/util/thread_end.rs",
     "src/util/wait_list.rs",
 ];
 
