@@ -161,7 +161,8 @@ fn take_parker() -> Option<Arc<OsParker>> {
 
 fn take_or_make_parker() -> Arc<OsParker> {
     take_parker().unwrap_or_else(|| {
-        END.arm();
+        // Without it the parker stays for good.
+        let _armed = END.arm();
         OsParker::new()
     })
 }

@@ -88,7 +88,8 @@ pub fn current() -> Thread {
 
 fn os_thread() -> Arc<OsThread> {
     let thread = OS_THREAD.take().unwrap_or_else(|| {
-        END.arm();
+        // Without it the memory stays for good.
+        let _armed = END.arm();
         ManuallyDrop::new(Arc::new(OsThread::of_current()))
     });
     let handle = Arc::clone(&thread);

@@ -6,6 +6,9 @@
 
 #![expect(unsafe_code, reason = "keys of pthreads")]
 
+use std::any::Any;
+use std::cell::Cell;
+use std::mem::ManuallyDrop;
 use std::ptr;
 use std::sync::OnceLock;
 
@@ -31,18 +34,16 @@ impl ThreadEnd {
         ThreadEnd { run, key: OnceLock::new() }
     }
 
-    /// Has it called at the end of the calling thread. Where the system has no key or no memory left, it
-    /// is not: what was to be dropped stays.
-    pub(crate) fn arm(&'static self) {
-        if let Some(key) = *self.key.get_or_init(make_key) {
-            self.arm_with(key, 0);
-        }
+    /// Has it called at the end of the calling thread. `false`: the system has no key or no memory left, and
+    /// it is not.
+    pub(crate) fn arm(&'static self) -> bool {
+        self.key.get_or_init(make_key).is_some_and(|key| self.arm_with(key, 0))
     }
 
-    fn arm_with(&'static self, key: libc::pthread_key_t, passed: usize) {
+    fn arm_with(&'static self, key: libc::pthread_key_t, passed: usize) -> bool {
         let value = ptr::from_ref(self).map_addr(|address| address | passed);
         // SAFETY: the key has been made, and is never deleted.
-        let _refused = unsafe { libc::pthread_setspecific(key, value.cast()) };
+        unsafe { libc::pthread_setspecific(key, value.cast()) == 0 }
     }
 }
 
@@ -60,8 +61,32 @@ unsafe extern "C" fn end(value: *mut libc::c_void) {
     let this = value.map_addr(|address| address & !PASSED);
     // SAFETY: it is the address of a static, but for the bits that its alignment leaves clear.
     let this: &'static ThreadEnd = unsafe { &*this };
-    match this.key.get() {
-        Some(&Some(key)) if passed < TURNS => this.arm_with(key, passed + 1),
-        _ => (this.run)(),
+    let again = |key: libc::pthread_key_t| passed < TURNS && this.arm_with(key, passed + 1);
+    if !this.key.get().copied().flatten().is_some_and(again) {
+        (this.run)();
     }
+}
+
+thread_local! {
+    static KEPT: Cell<Option<ManuallyDrop<Box<dyn Any>>>> = const { Cell::new(None) };
+}
+
+static END: ThreadEnd = ThreadEnd::new(|| drop(KEPT.take().map(ManuallyDrop::into_inner)));
+
+/// Keeps something until the end of the calling thread: once, for a thread of the runtime's own. `Err` gives
+/// it back if that cannot be had.
+pub(crate) fn keep(it: Box<dyn Any>) -> Result<(), Box<dyn Any>> {
+    if !END.arm() {
+        return Err(it);
+    }
+    KEPT.set(Some(ManuallyDrop::new(it)));
+    Ok(())
+}
+
+/// Whether the calling thread keeps such a thing.
+pub(crate) fn keeps<T: 'static>(such: impl FnOnce(&T) -> bool) -> bool {
+    let kept = KEPT.take();
+    let is_such = kept.as_ref().and_then(|it| it.downcast_ref()).is_some_and(such);
+    KEPT.set(kept);
+    is_such
 }
