@@ -200,8 +200,9 @@ impl Drop for Runtime {
             return;
         }
         if self.is_own() {
+            // It runs on either way, and can be inspected as before.
+            mem::forget(self.inspector.take());
             if std::thread::panicking() {
-                mem::forget(self.inspector.take());
                 return;
             }
             self.refuse_own();
