@@ -9,7 +9,7 @@
 use crate::coroutine::{contained, unwind_cancelled};
 use crate::park::{self, Cancel, Outcome, Ticket, WaitReason};
 use crate::sched;
-use crate::util::wait_while;
+use crate::util::{thread_end, wait_while};
 use std::collections::VecDeque;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -50,6 +50,8 @@ struct State {
     lookups: usize,
     threads: usize,
     idle: usize,
+    /// Threads that take no jobs any more, while the destructors of their thread-locals run.
+    ending: usize,
     closed: bool,
     handles: Vec<JoinHandle<()>>,
     started: u64,
@@ -124,7 +126,12 @@ impl BlockingPool {
 
     fn start_thread(&self) -> io::Result<JoinHandle<()>> {
         let pool = self.shared.clone();
-        thread::Builder::new().name(format!("{}-blocking", pool.name)).spawn(move || pool.serve())
+        let name = format!("{}-blocking", pool.name);
+        thread::Builder::new().name(name).spawn(move || {
+            pool.serve();
+            // If it cannot be kept, it ends here.
+            let _not_kept = thread_end::keep(Box::new(Ending(pool)));
+        })
     }
 
     /// Drops what is queued and waits for what runs, at most until `deadline`.
@@ -139,7 +146,9 @@ impl BlockingPool {
             contained(|| drop(job));
         }
         let state = self.shared.lock();
-        let gone = wait_while(&self.shared.work, state, deadline, |state| state.threads > 0);
+        let gone = wait_while(&self.shared.work, state, deadline, |state| {
+            state.threads + state.ending > 0
+        });
         let Some(mut state) = gone else { return false };
         let handles = std::mem::take(&mut state.handles);
         drop(state);
@@ -152,7 +161,10 @@ impl BlockingPool {
     /// Whether the caller is one of the pool's threads.
     pub(crate) fn is_own_thread(&self) -> bool {
         let current = thread::current().id();
-        self.shared.lock().handles.iter().any(|handle| handle.thread().id() == current)
+        let is_it = |handle: &JoinHandle<()>| handle.thread().id() == current;
+        // The handle may have gone when it has served.
+        thread_end::keeps(|ending: &Ending| Arc::ptr_eq(&ending.0, &self.shared))
+            || self.shared.lock().handles.iter().any(is_it)
     }
 
     pub(crate) fn stats(&self) -> PoolStats {
@@ -213,9 +225,20 @@ impl Pool {
             }
         }
         state.threads -= 1;
+        state.ending += 1;
+    }
+}
+
+/// Counts a thread that has served until it ends.
+struct Ending(Arc<Pool>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.ending -= 1;
         if state.closed {
             // Whoever closes the pool counts the threads.
-            self.work.notify_all();
+            self.0.work.notify_all();
         }
     }
 }

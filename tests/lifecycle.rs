@@ -184,6 +184,34 @@ fn a_shutdown_does_not_wait_for_a_report_that_does_not_end() {
     assert_eq!(settled(threads, PATIENCE).threads, threads);
 }
 
+fn a_shutdown_does_not_wait_for_destructors_of_thread_locals_that_do_not_end() {
+    struct Waits(mpsc::Receiver<()>);
+
+    impl Drop for Waits {
+        fn drop(&mut self) {
+            let _gone = self.0.recv();
+        }
+    }
+
+    thread_local! {
+        static WAITS: std::cell::Cell<Option<Waits>> = const { std::cell::Cell::new(None) };
+    }
+
+    let threads = possessions().threads;
+    for on_the_pool in [false, true] {
+        let (let_go, held) = mpsc::channel::<()>();
+        let runtime = pirn::Builder::new().workers(1).build().unwrap();
+        runtime.run(move || match on_the_pool {
+            false => WAITS.set(Some(Waits(held))),
+            true => pirn::blocking(move || WAITS.set(Some(Waits(held)))),
+        });
+        let outcome = runtime.shutdown(Duration::from_millis(50)).unwrap_err();
+        assert!(outcome.to_string().starts_with("threads"), "{outcome}");
+        drop(let_go);
+        assert_eq!(settled(threads, PATIENCE).threads, threads);
+    }
+}
+
 fn a_hundred_thousand_parked_coroutines_unwind() {
     struct Counted(Arc<AtomicUsize>);
 
@@ -262,6 +290,7 @@ fn lifecycle() {
     runtimes_leave_nothing_behind();
     a_shutdown_says_what_did_not_end();
     a_shutdown_does_not_wait_for_a_report_that_does_not_end();
+    a_shutdown_does_not_wait_for_destructors_of_thread_locals_that_do_not_end();
     a_hundred_thousand_parked_coroutines_unwind();
     an_idle_process_makes_no_wakeups();
 }

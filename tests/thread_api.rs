@@ -555,3 +555,53 @@ fn destructors_of_thread_locals_may_call_everything() {
     drop(runtime);
     assert_eq!(dropped.load(Ordering::Relaxed), 2);
 }
+
+/// In the destructor of a thread-local that was in use before pirn was, a thread is who it was.
+#[test]
+fn a_thread_parks_and_is_unparked_to_its_very_end() {
+    type Act = Box<dyn FnOnce()>;
+    struct Acts(Option<Act>);
+
+    impl Drop for Acts {
+        fn drop(&mut self) {
+            self.0.take().into_iter().for_each(|act| act());
+        }
+    }
+
+    thread_local! {
+        static EARLY: std::cell::RefCell<Acts> = const { std::cell::RefCell::new(Acts(None)) };
+    }
+
+    fn at_the_end(act: impl FnOnce() + 'static) {
+        EARLY.with_borrow_mut(|early| early.0 = Some(Box::new(act)));
+    }
+
+    let one = std::thread::spawn(|| {
+        // Nothing of pirn's is in use before its end.
+        at_the_end(|| {
+            let me = thread::current();
+            assert_eq!(me.id(), thread::current().id());
+            let waker = pirn::spawn(move || me.unpark());
+            thread::park();
+            waker.join().unwrap();
+        });
+    });
+    one.join().unwrap();
+    let (send_handle, handle) = std::sync::mpsc::channel::<thread::Thread>();
+    let waker = std::thread::spawn(move || handle.recv().unwrap().unpark());
+    let another = std::thread::spawn(move || {
+        at_the_end(|| ());
+        let me = thread::current();
+        let known = me.id();
+        thread::current().unpark();
+        at_the_end(move || {
+            assert_eq!(thread::current().id(), known);
+            // By the token that is there, and then by who has the handle of before.
+            thread::park();
+            send_handle.send(me).unwrap();
+            thread::park();
+        });
+    });
+    another.join().unwrap();
+    waker.join().unwrap();
+}

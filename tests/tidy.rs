@@ -7,7 +7,8 @@
 mod source;
 
 use source::{
-    blank_out, crate_paths, has_word, is_word, lines_and_models, quoted, table, unexplained,
+    absolute_paths, blank_out, crate_paths, has_word, is_word, lines_and_models, quoted, table,
+    unexplained,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -138,6 +139,7 @@ const UNSAFE_ROOMS: &[&str] = &[
     "src/thread/wait.rs",
     "src/trace/exit.rs",
     "src/tracing.rs",
+    "src/util/thread_end.rs",
     "src/util/wait_list.rs",
 ];
 
@@ -155,8 +157,13 @@ const LOOM: &[&str] = &[
 ];
 
 /// Files with thread-local state of the runtime's own, and the macro that makes the user's.
-const THREAD_LOCALS: &[&str] =
-    &["src/park/os.rs", "src/sched/tls.rs", "src/thread/handle.rs", "src/thread/local.rs"];
+const THREAD_LOCALS: &[&str] = &[
+    "src/park/os.rs",
+    "src/sched/tls.rs",
+    "src/thread/handle.rs",
+    "src/thread/local.rs",
+    "src/util/thread_end.rs",
+];
 
 /// Files that may print: the reports of the process's death.
 const PRINTS: &[&str] = &["src/coroutine/execution.rs"];
@@ -484,22 +491,6 @@ fn nothing_is_left_undone() {
         }
     }
     none("left undone, allowed, or ignored without a reason", findings);
-}
-
-/// The columns of `line` at which an absolute path of some machine begins.
-fn absolute_paths(line: &str) -> Vec<usize> {
-    let folders = ["work", "tmp", "root", "home", "Users"];
-    let roots = folders.map(|folder| format!("/{folder}/"));
-    let mut found = Vec::new();
-    for root in roots {
-        for (at, _) in line.match_indices(&root) {
-            let before = line[..at].chars().next_back();
-            if !before.is_some_and(|c| is_word(c) || matches!(c, '.' | '}' | '/' | '-' | ':')) {
-                found.push(at);
-            }
-        }
-    }
-    found
 }
 
 #[test]

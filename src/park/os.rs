@@ -9,8 +9,10 @@ use crate::protocol::doorbell::Doorbell;
 use crate::protocol::park_word::{ParkWord, Seq};
 use crate::protocol::poke::Poke;
 use crate::sched;
+use crate::util::thread_end::ThreadEnd;
 use std::cell::Cell;
 use std::io::{self, Read, Write};
+use std::mem::ManuallyDrop;
 use std::os::unix::net::UnixStream;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, Ordering, fence};
@@ -40,10 +42,6 @@ pub(crate) struct OsParker {
 
 /// The parkers of all threads, for dumps.
 static ALL: Mutex<Vec<Weak<OsParker>>> = Mutex::new(Vec::new());
-
-/// Those that threads have used in the destructors of thread-locals, when their own had gone. They stay
-/// for good, since nothing tells when such a thread has ended.
-static LATE: Mutex<Vec<Arc<OsParker>>> = Mutex::new(Vec::new());
 
 /// A thread that waits.
 #[derive(Clone, Debug)]
@@ -136,10 +134,10 @@ impl OsParker {
 }
 
 thread_local! {
-    /// Taken out while a wait is open, so that a wait within a publication has one of its own.
-    static PARKER: Cell<Option<Arc<OsParker>>> = const { Cell::new(None) };
-    /// Which of [`LATE`] is used when that has gone. It has no destructor.
-    static LATE_ONE: Cell<Option<usize>> = const { Cell::new(None) };
+    /// Taken out while a wait is open, so that a wait within a publication has one of its own. It outlasts
+    /// each wait, since tickets may be looked at until the caller has left the queue, after the wait's
+    /// return: also in the destructor of another thread-local, so it has none of its own.
+    static PARKER: Cell<Option<ManuallyDrop<Arc<OsParker>>>> = const { Cell::new(None) };
     /// The innermost scope of this thread.
     static FRAMES: Cell<*const ScopeFrame> = const { Cell::new(ptr::null()) };
 }
@@ -154,33 +152,32 @@ pub(super) fn with_frames<R>(f: impl FnOnce(&Cell<*const ScopeFrame>) -> R) -> R
     FRAMES.with(f)
 }
 
-/// This thread's parker.
-pub(crate) fn parker() -> Arc<OsParker> {
-    let Ok(parker) = PARKER.try_with(Cell::take) else {
-        return with_late(Arc::clone);
-    };
-    let parker = parker.unwrap_or_else(OsParker::new);
-    let _set = PARKER.try_with(|slot| slot.set(Some(parker.clone())));
-    parker
+/// Drops what [`PARKER`] has when the thread ends.
+static END: ThreadEnd = ThreadEnd::new(|| drop(take_parker()));
+
+fn take_parker() -> Option<Arc<OsParker>> {
+    PARKER.take().map(ManuallyDrop::into_inner)
 }
 
-/// Calls `f` with the parker of a thread whose own has gone already, in a thread-local's destructor.
-///
-/// It outlasts each wait, since tickets may be looked at until the caller has left the queue, after the
-/// wait's return.
-#[cold]
-fn with_late<R>(f: impl FnOnce(&Arc<OsParker>) -> R) -> R {
-    // Taken out while a wait is open, as the other one is.
-    let known = LATE_ONE.take().map(|place| (place, lock(&LATE)[place].clone()));
-    let (place, parker) = known.unwrap_or_else(|| {
-        let parker = OsParker::new();
-        let mut late = lock(&LATE);
-        late.push(parker.clone());
-        (late.len() - 1, parker)
-    });
-    let result = f(&parker);
-    LATE_ONE.set(Some(place));
-    result
+fn take_or_make_parker() -> Arc<OsParker> {
+    take_parker().unwrap_or_else(|| {
+        // Without it the parker stays for good.
+        let _armed = END.arm();
+        OsParker::new()
+    })
+}
+
+fn put_parker(parker: Arc<OsParker>) {
+    // Of a wait within the publication of this one.
+    drop(take_parker());
+    PARKER.set(Some(ManuallyDrop::new(parker)));
+}
+
+/// This thread's parker.
+pub(crate) fn parker() -> Arc<OsParker> {
+    let parker = take_or_make_parker();
+    put_parker(parker.clone());
+    parker
 }
 
 /// Blocks until somebody calls, or until the deadline; whether somebody called.
@@ -206,12 +203,9 @@ pub(super) fn park(
     cancel: Cancel,
     publish: impl FnOnce(Ticket) -> bool,
 ) -> Outcome {
-    let Ok(parker) = PARKER.try_with(Cell::take) else {
-        return with_late(|parker| park_with(parker, reason, deadline, cancel, publish));
-    };
-    let parker = parker.unwrap_or_else(OsParker::new);
+    let parker = take_or_make_parker();
     let outcome = park_with(&parker, reason, deadline, cancel, publish);
-    let _set = PARKER.try_with(|slot| slot.set(Some(parker)));
+    put_parker(parker);
     outcome
 }
 
@@ -286,10 +280,10 @@ mod tests {
     use super::*;
     use std::sync::mpsc;
 
-    /// Whose ticket somebody may still have does not go with the wait.
+    /// Whose ticket somebody may still have does not go with the wait, but with the thread.
     #[test]
     fn a_parker_outlasts_a_wait_in_a_late_destructor() {
-        struct Waits(mpsc::Sender<usize>);
+        struct Waits(mpsc::Sender<(usize, Weak<OsParker>)>);
 
         impl Drop for Waits {
             fn drop(&mut self) {
@@ -307,8 +301,7 @@ mod tests {
                     true
                 });
                 assert_eq!(outcome, Outcome::TimedOut);
-                assert!(PARKER.try_with(|_| ()).is_err(), "it is not late");
-                self.0.send(known.strong_count()).unwrap();
+                self.0.send((known.strong_count(), known)).unwrap();
             }
         }
 
@@ -316,14 +309,20 @@ mod tests {
             static WAITS: Cell<Option<Waits>> = const { Cell::new(None) };
         }
 
-        let (told, counted) = mpsc::channel();
-        thread::spawn(move || {
-            // Destroyed after what comes into use later.
-            WAITS.set(Some(Waits(told)));
-            drop(parker());
-        })
-        .join()
-        .unwrap();
-        assert_ne!(counted.recv(), Ok(0));
+        for waited_before in [false, true] {
+            let (told, counted) = mpsc::channel();
+            thread::spawn(move || {
+                // Destroyed after what comes into use later.
+                WAITS.set(Some(Waits(told)));
+                if waited_before {
+                    drop(parker());
+                }
+            })
+            .join()
+            .unwrap();
+            let (strong, parker) = counted.recv().unwrap();
+            assert_ne!(strong, 0);
+            assert_eq!(parker.strong_count(), 0, "it is kept after the end of its thread");
+        }
     }
 }

@@ -160,8 +160,9 @@ impl Runtime {
     ///
     /// # Errors
     ///
-    /// If some had not ended by then, or a job or report on one of the runtime's threads. Those keep
-    /// their threads, and all that they use, for as long as they last; nothing is freed under them.
+    /// If some had not ended by then, or a job or report on one of the runtime's threads, or the destructor
+    /// of a thread-local there. Those keep their threads, and all that they use, for as long as they last;
+    /// nothing is freed under them.
     ///
     /// # Panics
     ///
@@ -199,8 +200,9 @@ impl Drop for Runtime {
             return;
         }
         if self.is_own() {
+            // It runs on either way, and can be inspected as before.
+            mem::forget(self.inspector.take());
             if std::thread::panicking() {
-                mem::forget(self.inspector.take());
                 return;
             }
             self.refuse_own();

@@ -1,7 +1,8 @@
 //! The runtime's own threads: started, counted, and waited for.
 
-use crate::util::wait_while;
+use crate::util::{thread_end, wait_while};
 use std::io;
+use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
@@ -50,7 +51,8 @@ impl Threads {
         let running = Running(self.0.clone());
         drop(state);
         let handle = thread::Builder::new().name(name).spawn(move || {
-            let _running = running;
+            // Also while the destructors of thread-locals run, which may be long.
+            let _not_kept = thread_end::keep(Box::new(running)).err();
             body();
         })?;
         state = self.0.lock();
@@ -66,7 +68,7 @@ impl Threads {
     pub(crate) fn join(&self, deadline: Option<Instant>) -> bool {
         let gone = wait_while(&self.0.ended, self.0.lock(), deadline, |state| state.running > 0);
         let Some(mut state) = gone else { return false };
-        let handles = std::mem::take(&mut state.handles);
+        let handles = mem::take(&mut state.handles);
         drop(state);
         for handle in handles {
             let _panicked = handle.join();
@@ -77,7 +79,10 @@ impl Threads {
     /// Whether the caller is one of them.
     pub(crate) fn are_calling(&self) -> bool {
         let current = thread::current().id();
-        self.0.lock().handles.iter().any(|handle| handle.thread().id() == current)
+        let is_it = |handle: &JoinHandle<()>| handle.thread().id() == current;
+        // The handle may have gone when its body has ended.
+        thread_end::keeps(|running: &Running| Arc::ptr_eq(&running.0, &self.0))
+            || self.0.lock().handles.iter().any(is_it)
     }
 }
 
@@ -96,7 +101,6 @@ mod tests {
                 thread::yield_now();
             }
         }
-        // A thread is counted out a little before it is known to have ended.
         let kept = threads.0.lock().handles.len();
         assert!(kept < 8, "{kept} can be joined");
     }

@@ -5,8 +5,10 @@
 use crate::coroutine::{Coroutine, unwind_cancelled};
 use crate::park::{self, Cancel, Outcome, Ticket, WaitReason};
 use crate::sched;
-use std::cell::RefCell;
+use crate::util::thread_end::ThreadEnd;
+use std::cell::Cell;
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::num::NonZero;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -55,8 +57,13 @@ impl ThreadId {
 }
 
 thread_local! {
-    static OS_THREAD: RefCell<Option<Arc<OsThread>>> = const { RefCell::new(None) };
+    /// One for as long as the thread lasts, which somebody may be about to unpark: also in the destructors of
+    /// other thread-locals, so it has none of its own.
+    static OS_THREAD: Cell<Option<ManuallyDrop<Arc<OsThread>>>> = const { Cell::new(None) };
 }
+
+/// Drops what [`OS_THREAD`] has when the thread ends.
+static END: ThreadEnd = ThreadEnd::new(|| drop(OS_THREAD.take().map(ManuallyDrop::into_inner)));
 
 /// A handle to the calling coroutine, or to the calling thread outside of one.
 ///
@@ -73,18 +80,21 @@ pub fn current() -> Thread {
     if let Some(header) = sched::current_coroutine() {
         // SAFETY: the running coroutine's scheduler reference is held by its machine; the
         // borrowed one is not dropped, its clone is counted.
-        let borrowed = std::mem::ManuallyDrop::new(unsafe { Coroutine::from_raw(header) });
+        let borrowed = ManuallyDrop::new(unsafe { Coroutine::from_raw(header) });
         return Thread(Kind::Coroutine(Coroutine::clone(&borrowed)));
     }
     Thread(Kind::Os(os_thread()))
 }
 
 fn os_thread() -> Arc<OsThread> {
-    let known = OS_THREAD.try_with(|slot| {
-        slot.borrow_mut().get_or_insert_with(|| Arc::new(OsThread::of_current())).clone()
+    let thread = OS_THREAD.take().unwrap_or_else(|| {
+        // Without it the memory stays for good.
+        let _armed = END.arm();
+        ManuallyDrop::new(Arc::new(OsThread::of_current()))
     });
-    // In a destructor of another thread-local the slot may be gone: a handle for this call.
-    known.unwrap_or_else(|_| Arc::new(OsThread::of_current()))
+    let handle = Arc::clone(&thread);
+    OS_THREAD.set(Some(thread));
+    handle
 }
 
 impl OsThread {

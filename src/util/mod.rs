@@ -6,6 +6,8 @@ pub(crate) mod wait_list;
 pub(crate) mod json;
 #[cfg(not(loom))]
 pub(crate) mod rng;
+#[cfg(not(loom))]
+pub(crate) mod thread_end;
 
 #[cfg(not(loom))]
 use std::{

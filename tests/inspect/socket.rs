@@ -31,6 +31,17 @@ fn only_its_user_may_connect() {
 }
 
 #[test]
+fn a_runtime_that_refuses_to_be_dropped_can_be_inspected() {
+    let folder = Folder::new();
+    let runtime = Builder::new().workers(1).inspect(folder.socket()).build().unwrap();
+    let (give, given) = pirn::channel::bounded::<pirn::Runtime>(1);
+    let own = runtime.spawn(move || drop(given.recv().unwrap()));
+    give.send(runtime).unwrap();
+    assert!(own.join().is_err());
+    Client::connect(&folder.socket()).good(HELLO);
+}
+
+#[test]
 fn a_folder_is_given_a_name_for_each_process() {
     let folder = Folder::new();
     let runtime = Builder::new().workers(1).inspect(&folder.0).build().unwrap();

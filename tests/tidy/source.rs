@@ -266,3 +266,19 @@ pub(crate) fn unexplained(text: &str) -> Vec<usize> {
     }
     findings
 }
+
+/// The columns of `line` at which an absolute path of some machine begins.
+pub(crate) fn absolute_paths(line: &str) -> Vec<usize> {
+    let folders = ["work", "tmp", "root", "home", "Users"];
+    let roots = folders.map(|folder| format!("/{folder}/"));
+    let mut found = Vec::new();
+    for root in roots {
+        for (at, _) in line.match_indices(&root) {
+            let before = line[..at].chars().next_back();
+            if !before.is_some_and(|c| is_word(c) || matches!(c, '.' | '}' | '/' | '-' | ':')) {
+                found.push(at);
+            }
+        }
+    }
+    found
+}
