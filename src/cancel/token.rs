@@ -444,20 +444,38 @@ impl CancelToken {
     }
 }
 
-/// Calls a callback in a coroutine.
-fn call(callback: Callback, cause: CancelCause) {
-    // A spawn that fails drops its closure.
-    let callback = Arc::new(Mutex::new(Some(callback)));
-    let call = |callback: &Mutex<Option<Callback>>, cause: &CancelCause| {
-        let callback = lock(callback).take();
-        callback.into_iter().for_each(|callback| callback(cause));
-    };
-    let theirs = (callback.clone(), cause.clone());
-    let spawn = thread::Builder::new().name("on-cancel".into());
-    if spawn.spawn(move || call(&theirs.0, &theirs.1)).is_err() {
-        // No coroutine can be had: better here than not at all.
-        crate::coroutine::contained(|| call(&callback, &cause));
+/// A callback that is to be called, be it by its drop: the coroutine for it may never begin, since its
+/// runtime ends.
+struct Call(Option<(Callback, CancelCause)>);
+
+impl Call {
+    fn make(mut self) {
+        if let Some((callback, cause)) = self.0.take() {
+            callback(&cause);
+        }
     }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if let Some((callback, cause)) = self.0.take() {
+            // Whoever drops it may be cancelled itself, which is no concern of the callback's.
+            crate::coroutine::contained(|| park::shielded(|| callback(&cause)));
+        }
+    }
+}
+
+/// Calls a callback in a coroutine; without one, better here than not at all.
+fn call(callback: Callback, cause: CancelCause) {
+    // A spawn that fails drops its closure, where the callback is not to be called.
+    let ours = Arc::new(Mutex::new(Some(Call(Some((callback, cause))))));
+    let theirs = ours.clone();
+    let spawn = thread::Builder::new().name("on-cancel".into());
+    let _spawned = spawn.spawn(move || {
+        let call = lock(&theirs).take();
+        call.into_iter().for_each(Call::make);
+    });
+    drop(ours);
 }
 
 impl Default for CancelToken {
