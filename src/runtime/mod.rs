@@ -93,6 +93,12 @@ impl Runtime {
     /// # Panics
     ///
     /// A panic of `f` comes out here. Panics if no coroutine can be spawned.
+    ///
+    /// # Cancellation
+    ///
+    /// If the calling coroutine is cancelled, or a [`timeout`](crate::time::timeout) or
+    /// [token](crate::CancelToken) around the call ends, `f` is cancelled too, and waited for; then the
+    /// caller unwinds.
     #[track_caller]
     pub fn run<F, T>(&self, f: F) -> T
     where

@@ -1,7 +1,9 @@
-//! Tokens that outlive the runtime in which they were used.
+//! Cancellation between runtimes, and at the end of one.
 
-use crate::support::runtime;
-use pirn::{CancelToken, thread};
+use crate::support::{Drops, LONG, SHORT, runtime};
+use pirn::time::timeout;
+use pirn::{CancelToken, shield, thread};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
@@ -34,4 +36,69 @@ fn a_callback_is_called_when_the_runtime_of_whoever_cancels_ends() {
         // The runtime has waited for them.
         assert_eq!(calls.load(Ordering::SeqCst), 10);
     }
+}
+
+/// Whatever the caller is: a plain thread, or a coroutine of that runtime or of another.
+#[test]
+fn what_runs_in_a_runtime_ends_with_its_caller() {
+    let (inner, other) = (runtime(2), runtime(1));
+    let drops = Drops::default();
+    let test = || {
+        let before = drops.get();
+        let run = || {
+            let guard = drops.guard();
+            inner.run(move || {
+                let _guard = guard;
+                thread::sleep(LONG);
+            });
+        };
+        assert!(timeout(SHORT, run).is_err());
+        assert_eq!(drops.get(), before + 1);
+        // Of what is over already.
+        let token = CancelToken::new();
+        let late = token.run(|| {
+            token.cancel();
+            run();
+        });
+        assert!(late.is_err());
+        assert_eq!(drops.get(), before + 2);
+        // A result that comes late is a result, and a panic is a panic.
+        let token = CancelToken::new();
+        let result = token.run(|| {
+            inner.run(|| {
+                token.cancel();
+                5
+            })
+        });
+        assert_eq!(result.unwrap(), 5);
+        let token = CancelToken::new();
+        let panics = || {
+            inner.run(|| {
+                token.cancel();
+                std::panic::resume_unwind(Box::new(7));
+            })
+        };
+        let caught = catch_unwind(AssertUnwindSafe(|| token.run(panics)));
+        assert_eq!(*caught.unwrap_err().downcast::<i32>().unwrap(), 7);
+        // Not what a shield keeps off.
+        let shielded = timeout(SHORT, || shield(|| inner.run(|| thread::sleep(2 * SHORT))));
+        assert!(shielded.is_ok());
+    };
+    test();
+    inner.run(test);
+    other.run(test);
+    // A coroutine that is cancelled as a whole.
+    let (begun, begins) = mpsc::channel();
+    thread::scope(|s| {
+        let inner = &inner;
+        let caller = s.spawn(move || {
+            inner.run(|| {
+                begun.send(()).unwrap();
+                thread::sleep(LONG);
+            })
+        });
+        begins.recv().unwrap();
+        caller.cancel();
+        assert!(caller.join().unwrap_err().is::<pirn::Cancelled>());
+    });
 }
