@@ -429,18 +429,34 @@ impl CancelToken {
             first.then(|| state.done())
         });
         let Ok(Some(done)) = first else { return };
-        let token = Arc::downgrade(&self.inner);
-        let watcher = thread::Builder::new().name("cancel-deadline".into()).spawn(move || {
+        let watch = Watch(self.downgrade());
+        // Without a coroutine the next one tries again; whoever asks whether it is cancelled sees it
+        // anyway.
+        let watcher = thread::Builder::new().name("cancel-deadline".into());
+        let _spawned = watcher.spawn(move || {
             // Disconnected when the token is cancelled, or gone.
             let _ended = done.recv_deadline(deadline);
-            if let Some(inner) = token.upgrade() {
-                CancelToken { inner }.expire();
+            if let Some(token) = watch.0.upgrade() {
+                token.expire();
             }
         });
-        if watcher.is_err() {
-            // The next one tries again; whoever asks whether it is cancelled sees it anyway.
-            lock(&self.inner.state).watched = false;
-        }
+    }
+}
+
+/// The duty to wait for a token's deadline. If it ends before that, since its runtime does, another one
+/// takes it over after that.
+struct Watch(WeakToken);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let Some(token) = self.0.upgrade() else { return };
+        lock(&token.inner.state).watched = false;
+        let token = token.downgrade();
+        thread::after_the_end(move || {
+            if let Some(token) = token.upgrade() {
+                token.watch();
+            }
+        });
     }
 }
 

@@ -180,6 +180,7 @@ impl Runtime {
         let ended = sched::block_in_place(|| {
             shared.join(deadline) && shared.config.blocking.close(deadline)
         });
+        shared.go_on_elsewhere();
         if ended { Ok(()) } else { Err(ShutdownTimeout { coroutines: shared.live() }) }
     }
 
@@ -220,6 +221,7 @@ impl Drop for Runtime {
             shared.config.blocking.close(None);
             drop(inspector);
         });
+        shared.go_on_elsewhere();
     }
 }
 

@@ -25,6 +25,7 @@ pub use wait::{park, park_timeout, sleep, sleep_until, yield_now};
 pub use wait::{park_timeout_ms, sleep_ms};
 
 use crate::coroutine::unwind_if_cancelled;
+pub(crate) use crate::sched::after_the_end;
 use crate::sched::{self, Shared, Spawn};
 use join::JoinInner;
 use std::panic::{Location, resume_unwind};

@@ -102,3 +102,32 @@ fn what_runs_in_a_runtime_ends_with_its_caller() {
         assert!(caller.join().unwrap_err().is::<pirn::Cancelled>());
     });
 }
+
+/// Who waits for the deadline is cut short with that runtime. Others wait for it still.
+#[test]
+fn a_deadline_is_waited_for_beyond_the_end_of_a_runtime() {
+    for workers in [1, 2] {
+        let (first, second) = (runtime(workers), runtime(workers));
+        let token = CancelToken::with_timeout(10 * SHORT);
+        let child = token.child();
+        let calls = Arc::new(AtomicUsize::new(0));
+        let theirs = calls.clone();
+        let (called, calls_made) = pirn::channel::bounded(1);
+        let done = first.run(|| {
+            let callback = child.on_cancel(move |cause| {
+                assert_eq!(cause.to_string(), "deadline exceeded");
+                theirs.fetch_add(1, Ordering::SeqCst);
+                called.send(()).unwrap();
+            });
+            callback.detach();
+            token.done()
+        });
+        drop(first);
+        // In another one, as long as that lasts.
+        second.run(|| drop(token.done()));
+        second.shutdown(LONG).unwrap();
+        assert!(done.recv_timeout(LONG).unwrap_err().is_disconnected());
+        calls_made.recv_timeout(LONG).unwrap();
+        assert_eq!(calls.load(Ordering::SeqCst), 1);
+    }
+}
