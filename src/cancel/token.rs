@@ -522,6 +522,7 @@ impl Drop for Inner {
 }
 
 /// A token that goes when nobody else has it.
+#[derive(Clone)]
 pub(crate) struct WeakToken(Weak<Inner>);
 
 impl WeakToken {
