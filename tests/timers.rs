@@ -83,6 +83,36 @@ fn a_sleep_of_nothing_yields() {
     });
 }
 
+/// Who is late each time waits for nothing, and does not keep the others of its worker from running.
+#[test]
+fn sleeps_that_are_over_let_others_run() {
+    runtime(1).run(|| {
+        let past = Instant::now();
+        let mut ticks = pirn::time::interval(Duration::from_nanos(1));
+        let late: [&mut dyn FnMut(); 3] = [
+            &mut || pirn::thread::sleep_until(past),
+            &mut || pirn::thread::sleep(Duration::from_nanos(1)),
+            &mut || _ = ticks.tick(),
+        ];
+        for late in late {
+            let turns = Arc::new(AtomicUsize::new(0));
+            let theirs = turns.clone();
+            let other = pirn::thread::spawn_local(move || {
+                for _ in 0..10 {
+                    theirs.fetch_add(1, Ordering::Relaxed);
+                    pirn::thread::yield_now();
+                }
+            });
+            while turns.load(Ordering::Relaxed) == 0 {
+                pirn::thread::yield_now();
+            }
+            (0..10_000).for_each(|_| late());
+            assert_eq!(turns.load(Ordering::Relaxed), 10);
+            other.join().unwrap();
+        }
+    });
+}
+
 #[test]
 fn the_longest_durations_are_legal() {
     on_workers(|runtime| {

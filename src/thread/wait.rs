@@ -102,10 +102,16 @@ pub fn sleep_until(deadline: Instant) {
 }
 
 fn sleep_to(deadline: Option<Instant>) {
+    let mut slept = false;
     while deadline.is_none_or(|deadline| Instant::now() < deadline) {
         let outcome = park::park(WaitReason::Sleep, deadline, Cancel::Deliver, |_| true);
         if outcome == Outcome::Cancelled {
             unwind_cancelled();
         }
+        slept = true;
+    }
+    if !slept {
+        // Whoever is late each time keeps others from the worker.
+        sched::cooperate();
     }
 }
