@@ -258,6 +258,11 @@ impl CancelToken {
             oldest = parent;
         }
         oldest.cancel_for(CancelCause::DeadlineExceeded);
+        if !self.inner.over.load(Ordering::Acquire) {
+            // Somebody else is on the way from there to here.
+            let cause = lock(&oldest.inner.state).cause.clone();
+            self.cancel_for(cause.unwrap_or(CancelCause::DeadlineExceeded));
+        }
         true
     }
 

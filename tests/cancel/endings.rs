@@ -131,3 +131,22 @@ fn a_deadline_is_waited_for_beyond_the_end_of_a_runtime() {
         assert_eq!(calls.load(Ordering::SeqCst), 1);
     }
 }
+
+/// Also while somebody else is about to tell it, one of many.
+#[test]
+fn what_is_cancelled_has_a_cause() {
+    const CHILDREN: usize = 100;
+    for _ in 0..200 {
+        let token = CancelToken::with_timeout(SHORT / 20);
+        let children: Vec<_> = (0..CHILDREN).map(|_| token.child()).collect();
+        std::thread::scope(|s| {
+            s.spawn(|| while !token.is_cancelled() {});
+            for child in [&children[0], &children[CHILDREN / 2], &children[CHILDREN - 1]] {
+                s.spawn(|| {
+                    while !child.is_cancelled() {}
+                    assert_eq!(child.check().unwrap_err().to_string(), "deadline exceeded");
+                });
+            }
+        });
+    }
+}
