@@ -481,3 +481,42 @@ fn a_token_that_goes_listens_no_more() {
         }
     });
 }
+
+/// Who listens is cut short with its runtime. The token is not, and neither is what comes meanwhile.
+#[test]
+fn a_token_listens_beyond_the_end_of_a_runtime() {
+    guarded(|| {
+        for workers in [1, 2] {
+            let kind = own_kind();
+            let runtime = runtime(workers);
+            let (begun, begins) = channel();
+            let ending = SendsAtItsEnd(kind);
+            let token = runtime.run(move || {
+                pirn::spawn(move || {
+                    let _ending = ending;
+                    begun.send(()).unwrap();
+                    pirn::thread::park();
+                });
+                signal::token_on([kind]).unwrap()
+            });
+            begins.recv().unwrap();
+            drop(runtime);
+            assert_eq!(token.wait().to_string(), format!("{kind:?}"));
+        }
+        let kind = own_kind();
+        let runtime = runtime(1);
+        let token = runtime.run(move || signal::token_on([kind]).unwrap());
+        drop(runtime);
+        assert!(!token.is_cancelled());
+        send(kind);
+        assert_eq!(token.wait().to_string(), format!("{kind:?}"));
+    });
+}
+
+struct SendsAtItsEnd(SignalKind);
+
+impl Drop for SendsAtItsEnd {
+    fn drop(&mut self) {
+        send(self.0);
+    }
+}

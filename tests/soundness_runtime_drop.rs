@@ -272,13 +272,15 @@ fn a_borrowing_run_is_waited_for_although_its_caller_is_cancelled() {
             let (inner, finished, release) = (inner.clone(), finished.clone(), release.clone());
             outer.spawn(move || {
                 let mut lent = [0_u8; 64];
-                inner.run(|| {
+                let mut work = || {
                     sent.send(()).unwrap();
                     while !release.load(Ordering::Acquire) {
                         pirn::thread::sleep(Duration::from_micros(100));
                         lent.iter_mut().for_each(|byte| *byte = byte.wrapping_add(1));
                     }
-                });
+                };
+                // It is told of the cancellation, and takes its time.
+                inner.run(|| pirn::shield(&mut work));
                 finished.store(true, Ordering::Release);
                 assert!(lent.iter().all(|byte| *byte == lent[0]));
                 pirn::thread::park();

@@ -2,6 +2,7 @@
 
 mod token;
 
+pub(crate) use token::WeakToken;
 pub use token::{CancelCallback, CancelCause, CancelGuard, CancelToken};
 
 use crate::park;

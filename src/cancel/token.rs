@@ -258,6 +258,11 @@ impl CancelToken {
             oldest = parent;
         }
         oldest.cancel_for(CancelCause::DeadlineExceeded);
+        if !self.inner.over.load(Ordering::Acquire) {
+            // Somebody else is on the way from there to here.
+            let cause = lock(&oldest.inner.state).cause.clone();
+            self.cancel_for(cause.unwrap_or(CancelCause::DeadlineExceeded));
+        }
         true
     }
 
@@ -429,35 +434,69 @@ impl CancelToken {
             first.then(|| state.done())
         });
         let Ok(Some(done)) = first else { return };
-        let token = Arc::downgrade(&self.inner);
-        let watcher = thread::Builder::new().name("cancel-deadline".into()).spawn(move || {
+        let watch = Watch(self.downgrade());
+        // Without a coroutine the next one tries again; whoever asks whether it is cancelled sees it
+        // anyway.
+        let watcher = thread::Builder::new().name("cancel-deadline".into());
+        let _spawned = watcher.spawn(move || {
             // Disconnected when the token is cancelled, or gone.
             let _ended = done.recv_deadline(deadline);
-            if let Some(inner) = token.upgrade() {
-                CancelToken { inner }.expire();
+            if let Some(token) = watch.0.upgrade() {
+                token.expire();
             }
         });
-        if watcher.is_err() {
-            // The next one tries again; whoever asks whether it is cancelled sees it anyway.
-            lock(&self.inner.state).watched = false;
+    }
+}
+
+/// The duty to wait for a token's deadline. If it ends before that, since its runtime does, another one
+/// takes it over after that.
+struct Watch(WeakToken);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let Some(token) = self.0.upgrade() else { return };
+        lock(&token.inner.state).watched = false;
+        let token = token.downgrade();
+        thread::after_the_end(move || {
+            if let Some(token) = token.upgrade() {
+                token.watch();
+            }
+        });
+    }
+}
+
+/// A callback that is to be called, be it by its drop: the coroutine for it may never begin, since its
+/// runtime ends.
+struct Call(Option<(Callback, CancelCause)>);
+
+impl Call {
+    fn make(mut self) {
+        if let Some((callback, cause)) = self.0.take() {
+            callback(&cause);
         }
     }
 }
 
-/// Calls a callback in a coroutine.
-fn call(callback: Callback, cause: CancelCause) {
-    // A spawn that fails drops its closure.
-    let callback = Arc::new(Mutex::new(Some(callback)));
-    let call = |callback: &Mutex<Option<Callback>>, cause: &CancelCause| {
-        let callback = lock(callback).take();
-        callback.into_iter().for_each(|callback| callback(cause));
-    };
-    let theirs = (callback.clone(), cause.clone());
-    let spawn = thread::Builder::new().name("on-cancel".into());
-    if spawn.spawn(move || call(&theirs.0, &theirs.1)).is_err() {
-        // No coroutine can be had: better here than not at all.
-        crate::coroutine::contained(|| call(&callback, &cause));
+impl Drop for Call {
+    fn drop(&mut self) {
+        if let Some((callback, cause)) = self.0.take() {
+            // Whoever drops it may be cancelled itself, which is no concern of the callback's.
+            crate::coroutine::contained(|| park::shielded(|| callback(&cause)));
+        }
     }
+}
+
+/// Calls a callback in a coroutine; without one, better here than not at all.
+fn call(callback: Callback, cause: CancelCause) {
+    // A spawn that fails drops its closure, where the callback is not to be called.
+    let ours = Arc::new(Mutex::new(Some(Call(Some((callback, cause))))));
+    let theirs = ours.clone();
+    let spawn = thread::Builder::new().name("on-cancel".into());
+    let _spawned = spawn.spawn(move || {
+        let call = lock(&theirs).take();
+        call.into_iter().for_each(Call::make);
+    });
+    drop(ours);
 }
 
 impl Default for CancelToken {
@@ -488,6 +527,7 @@ impl Drop for Inner {
 }
 
 /// A token that goes when nobody else has it.
+#[derive(Clone)]
 pub(crate) struct WeakToken(Weak<Inner>);
 
 impl WeakToken {

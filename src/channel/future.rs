@@ -7,8 +7,9 @@ use super::error::{RecvError, SendError};
 use super::host::Parking;
 use super::receiver::{Flavour, host};
 use super::{Receiver, Sender};
-use crate::coroutine::unwind_cancelled;
+use crate::coroutine::{contained, unwind_cancelled};
 use crate::park::{Ticket, WakerCell};
+use crate::primitive::lock;
 use crate::protocol::channel::{Polled, ReceiveStop, ReceiverHalf, SendStop};
 use crate::sched;
 use crate::thread::{self, JoinHandle};
@@ -18,7 +19,7 @@ use std::marker::PhantomPinned;
 use std::ops::Deref;
 use std::pin::Pin;
 use std::ptr::NonNull;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
@@ -174,37 +175,62 @@ impl<T> fmt::Debug for RecvFuture<'_, T> {
     }
 }
 
-/// A coroutine that wakes a future at an instant.
+/// A coroutine that wakes a future at an instant, or earlier if its runtime ends.
 struct Alarm {
     when: Instant,
-    waker: Arc<Mutex<Option<Waker>>>,
+    bell: Arc<Mutex<Bell>>,
     sleeper: JoinHandle<()>,
+}
+
+#[derive(Default)]
+struct Bell {
+    waker: Option<Waker>,
+    /// The sleeper has ended, and wakes nobody any more.
+    has_rung: bool,
+}
+
+/// The sleeper's duty, however it ends.
+struct Rings(Arc<Mutex<Bell>>);
+
+impl Drop for Rings {
+    fn drop(&mut self) {
+        let mut bell = lock(&self.0);
+        bell.has_rung = true;
+        let waker = bell.waker.take();
+        drop(bell);
+        contained(|| waker.into_iter().for_each(Waker::wake));
+    }
 }
 
 impl Alarm {
     fn at(when: Instant) -> Alarm {
-        let waker = Arc::new(Mutex::new(None::<Waker>));
-        let theirs = waker.clone();
+        let bell = Arc::<Mutex<Bell>>::default();
+        let rings = Rings(bell.clone());
         let sleeper = thread::spawn(move || {
+            let _rings = rings;
             thread::sleep_until(when);
-            let waker = theirs.lock().unwrap_or_else(PoisonError::into_inner).take();
-            waker.into_iter().for_each(Waker::wake);
         });
-        Alarm { when, waker, sleeper }
+        Alarm { when, bell, sleeper }
     }
 
-    /// Wakes that one, and no other any more.
-    fn set(&self, waker: Waker) {
-        let mut place = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
-        let old = place.replace(waker);
-        drop(place);
+    /// Wakes that one, and no other any more. `false`: it has rung.
+    fn set(&self, waker: Waker) -> bool {
+        let mut bell = lock(&self.bell);
+        if bell.has_rung {
+            return false;
+        }
+        let old = bell.waker.replace(waker);
+        drop(bell);
         drop(old);
+        true
     }
 }
 
 impl Drop for Alarm {
     fn drop(&mut self) {
+        let waker = lock(&self.bell).waker.take();
         self.sleeper.cancel();
+        drop(waker);
     }
 }
 
@@ -216,14 +242,15 @@ fn poll_clock(clock: &Clock, alarm: &mut Option<Alarm>, waker: &Waker) -> Option
         }
         let when = clock.next()?;
         let set = match alarm {
-            Some(alarm) if alarm.when == when && !alarm.sleeper.is_finished() => alarm,
+            Some(alarm) if alarm.when == when => alarm,
             _ => alarm.insert(Alarm::at(when)),
         };
-        set.set(waker.clone());
-        // It may have gone off before the waker was there.
-        if Instant::now() < when {
+        if set.set(waker.clone()) {
             return None;
         }
+        // It was time, or the runtime of the sleeper ends. Where that is the caller's own, another one
+        // rings as soon as the caller waits, so that it looks at the clock until it is time.
+        *alarm = None;
     }
 }
 

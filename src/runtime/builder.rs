@@ -32,8 +32,8 @@ const MAX_TRACED: usize = (1 << 24) - 1;
 
 /// Configures a [`Runtime`].
 ///
-/// Each setting that is not made here is taken from its environment variable, if that is set, and
-/// has a default otherwise.
+/// Each setting that is not made here is taken from its environment variable, if that is set and not
+/// empty, and has a default otherwise.
 ///
 /// | method | variable | default |
 /// |---|---|---|
@@ -220,7 +220,7 @@ impl Builder {
     /// # Errors
     ///
     /// - [`InvalidInput`](io::ErrorKind::InvalidInput) for a setting out of range, or a variable
-    ///   that is not a number.
+    ///   that says nothing of its kind.
     /// - [`Unsupported`](io::ErrorKind::Unsupported) or another kind for a guard that does not
     ///   work here.
     /// - [`AddrInUse`](io::ErrorKind::AddrInUse) if another process listens where this one is to be
@@ -255,7 +255,7 @@ impl Builder {
         };
         let name = match self.name {
             Some(name) => name,
-            None => std::env::var("PIRN_NAME").unwrap_or_else(|_| "pirn".into()),
+            None => variable("PIRN_NAME")?.unwrap_or_else(|| "pirn".into()),
         };
         let on_deadlock = match self.on_deadlock {
             Some(action) => action,
@@ -305,7 +305,7 @@ impl Builder {
 }
 
 fn guard_from_environment() -> io::Result<Option<GuardStrategy>> {
-    let Ok(guard) = std::env::var("PIRN_STACK_GUARD") else { return Ok(None) };
+    let Some(guard) = variable("PIRN_STACK_GUARD")? else { return Ok(None) };
     let named = GuardStrategy::named(&guard).map(Some);
     named.ok_or_else(|| {
         invalid(format!("PIRN_STACK_GUARD is {guard:?}: not madvise, uffd or mprotect"))
@@ -313,24 +313,33 @@ fn guard_from_environment() -> io::Result<Option<GuardStrategy>> {
 }
 
 fn deadlock_from_environment() -> io::Result<Option<OnDeadlock>> {
-    let Ok(action) = std::env::var("PIRN_DEADLOCK") else { return Ok(None) };
+    let Some(action) = variable("PIRN_DEADLOCK")? else { return Ok(None) };
     let named = OnDeadlock::named(&action).map(Some);
     named.ok_or_else(|| invalid(format!("PIRN_DEADLOCK is {action:?}: not off, report or abort")))
 }
 
 fn dumps_on_sigquit_by_environment() -> io::Result<bool> {
-    match std::env::var("PIRN_DUMP").as_deref() {
-        Ok("sigquit") => Ok(true),
-        Ok("") | Err(_) => Ok(false),
-        Ok(other) => Err(invalid(format!("PIRN_DUMP is {other:?}: not sigquit"))),
+    match variable("PIRN_DUMP")?.as_deref() {
+        Some("sigquit") => Ok(true),
+        None => Ok(false),
+        Some(other) => Err(invalid(format!("PIRN_DUMP is {other:?}: not sigquit"))),
     }
 }
 
-/// A number from the environment; `None` if the variable is not set.
+/// A number from the environment.
 fn number(variable: &str) -> io::Result<Option<usize>> {
-    let Ok(text) = std::env::var(variable) else { return Ok(None) };
+    let Some(text) = self::variable(variable)? else { return Ok(None) };
     let parsed = text.trim().parse();
     parsed.map(Some).map_err(|_| invalid(format!("{variable} is {text:?}, which is no number")))
+}
+
+/// What the environment says; `None` if the variable is not set, or empty.
+fn variable(name: &str) -> io::Result<Option<String>> {
+    let Some(value) = std::env::var_os(name).filter(|value| !value.is_empty()) else {
+        return Ok(None);
+    };
+    let text = value.into_string();
+    text.map(Some).map_err(|value| invalid(format!("{name} is {value:?}, which is not UTF-8")))
 }
 
 fn in_range(what: &str, value: usize, least: usize, most: usize) -> io::Result<()> {

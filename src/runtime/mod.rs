@@ -93,6 +93,12 @@ impl Runtime {
     /// # Panics
     ///
     /// A panic of `f` comes out here. Panics if no coroutine can be spawned.
+    ///
+    /// # Cancellation
+    ///
+    /// If the calling coroutine is cancelled, or a [`timeout`](crate::time::timeout) or
+    /// [token](crate::CancelToken) around the call ends, `f` is cancelled too, and waited for; then the
+    /// caller unwinds.
     #[track_caller]
     pub fn run<F, T>(&self, f: F) -> T
     where
@@ -175,6 +181,7 @@ impl Runtime {
         let ended = sched::block_in_place(|| {
             shared.join(deadline) && shared.config.blocking.close(deadline)
         });
+        shared.go_on_elsewhere();
         if ended { Ok(()) } else { Err(ShutdownTimeout { coroutines: shared.live() }) }
     }
 
@@ -216,6 +223,7 @@ impl Drop for Runtime {
             shared.config.blocking.close(None);
             drop(inspector);
         });
+        shared.go_on_elsewhere();
     }
 }
 

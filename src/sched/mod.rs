@@ -199,6 +199,14 @@ pub(crate) fn exit(code: i32) -> ! {
     std::process::exit(code)
 }
 
+/// Has `f` called when the runtime to which this thread belongs has ended, if it is about to: by whoever
+/// ends it, and so where coroutines can be spawned.
+pub(crate) fn after_the_end(f: impl FnOnce() + Send + 'static) {
+    if let Some(shared) = current_shared() {
+        shared.after_the_end(Box::new(f));
+    }
+}
+
 /// A plain thread has waited for long, and only others can end that: is there anybody? If that could
 /// not be found out, after what time it is to ask again.
 pub(crate) fn outsider_rests() -> Option<Duration> {

@@ -3,7 +3,7 @@
 use crate::blocking::BlockingPool;
 use crate::coroutine::{Coroutine, Header, UnwindBank};
 use crate::park::{HeldGuard, SwallowedCancel};
-use crate::primitive::prepare_fences;
+use crate::primitive::{lock, prepare_fences};
 use crate::protocol::idle::Idle;
 use crate::protocol::sleep::Picked;
 use crate::sched::counters::Retired;
@@ -158,10 +158,14 @@ pub(crate) struct Shared {
     stopping: AtomicBool,
     /// Every coroutine has ended: the machines may go.
     finished: AtomicBool,
+    /// What was cut short by the end, and is to go on elsewhere after it.
+    afterwards: Mutex<Vec<Afterwards>>,
     /// The moment that timers count from.
     pub(crate) epoch: Instant,
     pub(crate) next_processor: AtomicUsize,
 }
+
+type Afterwards = Box<dyn FnOnce() + Send>;
 
 /// The stamp of a moment in nanoseconds.
 pub(crate) fn clock(nanos: u64) -> u32 {
@@ -191,6 +195,7 @@ impl Shared {
             sysmon: Sysmon::new(),
             stopping: AtomicBool::new(false),
             finished: AtomicBool::new(false),
+            afterwards: Mutex::default(),
             epoch: Instant::now(),
             next_processor: AtomicUsize::new(0),
         });
@@ -377,6 +382,19 @@ impl Shared {
             self.bank.close();
         }
         ended
+    }
+
+    /// Has `f` called when this has ended, if it is about to.
+    pub(super) fn after_the_end(&self, f: Afterwards) {
+        if self.is_stopping() {
+            lock(&self.afterwards).push(f);
+        }
+    }
+
+    /// Has what was cut short go on: called when the threads have ended, or are not waited for any more.
+    pub(crate) fn go_on_elsewhere(&self) {
+        let taken = std::mem::take(&mut *lock(&self.afterwards));
+        taken.into_iter().for_each(|one| one());
     }
 
     /// Whether the caller is one of the threads that [`Shared::join`] waits for.

@@ -127,9 +127,14 @@ impl<T> Iterator for AsCompleted<T> {
         }
         loop {
             let ended = lock(&self.ended.queue).pop_front();
-            match ended.and_then(|number| Some((number, self.waiting.remove(&number)?))) {
-                // It has ended, so this does not wait.
-                Some((number, handle)) => return Some((number, handle.join())),
+            match ended {
+                Some(number) => {
+                    // Those that were given up are told of as well.
+                    if let Some(handle) = self.waiting.remove(&number) {
+                        // It has ended, so this does not wait.
+                        return Some((number, handle.join()));
+                    }
+                }
                 None if self.waiting.is_empty() => return None,
                 None => self.parker.park(),
             }

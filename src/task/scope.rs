@@ -60,7 +60,7 @@ where
     let theirs = failure.clone();
     // A child that was cancelled before it began is not to be told from one that was cancelled by a
     // sibling's failure, and needs no report of its own.
-    let (result, _cancelled) = thread::run_scope(move |scope| {
+    let (result, cancelled) = thread::run_scope(move |scope| {
         let scope = TryScope { scope, failure: theirs, token: CancelToken::new() };
         let body = || match cfg!(panic = "abort") {
             true => Ok(f(&scope)),
@@ -77,8 +77,9 @@ where
         None
     });
     let failure = failure.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if result.is_ok() {
-        // The members were cancelled with their parent.
+    if result.is_ok() && (failure.is_some() || cancelled.is_some()) {
+        // The members may have been cancelled with their parent. If none has failed, the result is
+        // there, however late.
         unwind_if_cancelled();
     }
     match (failure, result) {

@@ -54,8 +54,20 @@ impl<T> JoinInner<T> {
         CancelHandle { coroutine: self.coroutine().clone() }
     }
 
-    pub(super) fn join(self, cancel: Cancel) -> Result<T> {
-        wait_for_end(self.coroutine(), cancel);
+    pub(super) fn join(self) -> Result<T> {
+        wait_for_end(self.coroutine(), Cancel::Deliver);
+        self.into_result()
+    }
+
+    /// Joins a coroutine that borrows from the caller: a cancellation does not end this wait, and is
+    /// passed on to that coroutine.
+    pub(super) fn join_lent(self) -> Result<T> {
+        wait_for_end(self.coroutine(), Cancel::Tell);
+        self.into_result()
+    }
+
+    /// The result of a coroutine that has been waited for.
+    fn into_result(self) -> Result<T> {
         let result = self.take().expect("a completed coroutine has left its result");
         // Nothing is left to give up but the reference.
         let mut handle = ManuallyDrop::new(self);
@@ -113,7 +125,8 @@ fn forget_task(coroutine: &Coroutine) {
     }
 }
 
-/// Waits for the end of a coroutine whose handle the caller has, and waits with.
+/// Waits for the end of a coroutine whose handle the caller has, and waits with. If a cancellation is
+/// only to be told, that coroutine is.
 fn wait_for_end(coroutine: &Coroutine, cancel: Cancel) {
     forget_task(coroutine);
     let status = &coroutine.header().status;
@@ -124,9 +137,13 @@ fn wait_for_end(coroutine: &Coroutine, cancel: Cancel) {
 }
 
 #[inline(never)]
-fn wait_parked(coroutine: &Coroutine, cancel: Cancel) {
+fn wait_parked(coroutine: &Coroutine, mut cancel: Cancel) {
     let header = coroutine.header();
     while !header.status.is_complete() {
+        if cancel == Cancel::Tell && park::is_over() {
+            let _asked = sched::cancel(coroutine);
+            cancel = Cancel::Defer;
+        }
         let outcome = park::park(WaitReason::Join, None, cancel, |ticket| {
             // SAFETY: no ticket is published, so the cell is the joiner's.
             unsafe { *header.joiner.get() = Some(Joiner::Wait(ticket)) };
@@ -192,7 +209,7 @@ impl<T> JoinHandle<T> {
     /// assert_eq!(handle.join().unwrap(), 42);
     /// ```
     pub fn join(self) -> Result<T> {
-        self.0.join(Cancel::Deliver)
+        self.0.join()
     }
 
     /// Whether the coroutine's body has ended: [`join`](JoinHandle::join) would not wait.
@@ -296,7 +313,7 @@ impl<T> LocalJoinHandle<T> {
     ///
     /// As [`JoinHandle::join`].
     pub fn join(self) -> Result<T> {
-        self.inner.join(Cancel::Deliver)
+        self.inner.join()
     }
 
     /// Whether the coroutine's body has ended.

@@ -24,13 +24,15 @@ pub use wait::{park, park_timeout, sleep, sleep_until, yield_now};
 #[expect(deprecated, reason = "std has them")]
 pub use wait::{park_timeout_ms, sleep_ms};
 
-use crate::park::Cancel;
+use crate::coroutine::unwind_if_cancelled;
+pub(crate) use crate::sched::after_the_end;
 use crate::sched::{self, Shared, Spawn};
 use join::JoinInner;
 use std::panic::{Location, resume_unwind};
 use std::sync::Arc;
 
-/// Runs `f` as a coroutine of `shared` and waits for its end, whatever happens.
+/// Runs `f` as a coroutine of `shared` and waits for its end, whatever happens. A cancellation is passed
+/// on to it.
 #[track_caller]
 pub(crate) fn run_to_end<F, T>(shared: &Arc<Shared>, f: F) -> T
 where
@@ -50,6 +52,12 @@ where
     // no cancellation ends.
     #[expect(unsafe_code, reason = "lends to a coroutine that is waited for")]
     let coroutine = unsafe { sched::spawn(shared, spawn, f) }.expect("failed to spawn coroutine");
-    let handle = JoinInner::<T>::new(coroutine);
-    handle.join(Cancel::Defer).unwrap_or_else(|panic| resume_unwind(panic))
+    let result = JoinInner::<T>::new(coroutine).join_lent();
+    result.unwrap_or_else(|panic| {
+        if panic.is::<Cancelled>() {
+            // With its caller, most likely.
+            unwind_if_cancelled();
+        }
+        resume_unwind(panic)
+    })
 }

@@ -1,7 +1,6 @@
 //! Scopes: coroutines that borrow.
 
 use crate::coroutine::{Failure, ScopeCount, is_cancellation, unwind_if_cancelled};
-use crate::park::Cancel;
 use crate::thread::join::JoinInner;
 use crate::thread::{Builder, CancelHandle, CancelOutcome, Result, Thread, current};
 use std::fmt;
@@ -129,7 +128,7 @@ impl<'scope, T> ScopedJoinHandle<'scope, T> {
     ///
     /// If the coroutine panicked, with the panic's payload.
     pub fn join(self) -> Result<T> {
-        self.inner.join(Cancel::Deliver)
+        self.inner.join()
     }
 
     /// Whether the coroutine's body has ended.

@@ -352,6 +352,43 @@ fn clocks_deliver_to_futures() {
     });
 }
 
+/// Who sleeps for a future is cut short then; the future is polled again, wherever it is.
+#[test]
+fn clocks_deliver_to_futures_when_their_runtime_ends() {
+    /// Waits for a clock when it is dropped.
+    struct Waits(Arc<AtomicUsize>);
+
+    impl Drop for Waits {
+        fn drop(&mut self) {
+            block_on(after(SHORT).recv_async()).unwrap();
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    for workers in [1, 2] {
+        let runtime = pirn::Builder::new().workers(workers).build().unwrap();
+        let clock = after(10 * SHORT);
+        let (count, waker) = Count::new();
+        let mut waiting = pin!(clock.recv_async());
+        assert!(runtime.run(|| poll(waiting.as_mut(), &waker)).is_pending());
+        let waited = Arc::new(AtomicUsize::new(0));
+        let (begun, begins) = std::sync::mpsc::channel();
+        for _ in 0..3 {
+            let (waits, begun) = (Waits(waited.clone()), begun.clone());
+            runtime.spawn(move || {
+                let _waits = waits;
+                begun.send(()).unwrap();
+                pirn::thread::park();
+            });
+            begins.recv().unwrap();
+        }
+        drop(runtime);
+        assert_eq!(waited.load(Ordering::SeqCst), 3);
+        assert_eq!(count.get(), 1);
+        block_on(waiting).unwrap();
+    }
+}
+
 #[test]
 fn a_cancelled_future_leaves_the_queue() {
     everywhere(|| {

@@ -4,7 +4,7 @@ use pirn::sync::Event;
 use pirn::task::{Pool, as_completed, imap_unordered, join_all, map};
 use pirn::time::{Duration, timeout};
 use pirn::{Builder, thread};
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -220,6 +220,36 @@ fn a_panic_in_a_map_ends_the_rest() {
         // Those that had begun have ended; the others never began.
         let count = ended.load(Ordering::SeqCst);
         assert!((1..=4).contains(&count), "{count}");
+    });
+}
+
+/// Those that were given up have told of their ends, which are nobody's any more.
+#[test]
+fn what_comes_after_a_panic_in_a_map_is_not_waited_for_in_vain() {
+    everywhere(|| {
+        for _ in 0..20 {
+            let barrier = Arc::new(pirn::sync::Barrier::new(6));
+            let mut calls = imap_unordered(6, 0..8, move |n| {
+                if n < 6 {
+                    barrier.wait();
+                }
+                if n == 0 {
+                    std::panic::resume_unwind(Box::new(n));
+                }
+                n
+            });
+            let mut panics = 0;
+            let mut last = None;
+            loop {
+                match catch_unwind(AssertUnwindSafe(|| calls.next())) {
+                    Ok(Some(n)) => last = Some(n),
+                    Ok(None) => break,
+                    Err(_) => panics += 1,
+                }
+            }
+            assert_eq!(panics, 1);
+            assert!(last.is_some_and(|last| last != 0), "{last:?}");
+        }
     });
 }
 

@@ -123,3 +123,38 @@ fn a_timeout_around_ends_it_all() {
         assert!(result.is_err());
     });
 }
+
+/// All was done when the cancellation came, so nothing is lost; the next wait ends.
+#[test]
+fn a_result_that_is_there_is_not_lost_by_a_cancellation() {
+    everywhere(|| {
+        let (begun, begins) = std::sync::mpsc::channel();
+        let (cancelled, cancels) = std::sync::mpsc::channel();
+        let parent = thread::Builder::new().spawn(move || {
+            let number = AtomicUsize::new(0);
+            let result = try_scope(|scope| {
+                scope.spawn(|| {
+                    number.store(5, Ordering::SeqCst);
+                    Ok::<_, ()>(())
+                });
+                while number.load(Ordering::SeqCst) == 0 {
+                    thread::yield_now();
+                }
+                begun.send(()).unwrap();
+                while cancels.try_recv().is_err() {
+                    thread::yield_now();
+                }
+                Ok(number.load(Ordering::SeqCst))
+            });
+            assert_eq!(result, Ok(5));
+            result
+        });
+        let parent = parent.unwrap();
+        while begins.try_recv().is_err() {
+            thread::yield_now();
+        }
+        parent.cancel();
+        cancelled.send(()).unwrap();
+        assert_eq!(parent.join().unwrap(), Ok(5));
+    });
+}
