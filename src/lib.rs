@@ -310,6 +310,7 @@ macro_rules! go {
 pub mod __private {
     use crate::{Builder, runtime, thread};
     use std::marker::PhantomData;
+    use std::process::{ExitCode, Termination};
 
     /// The type of a value that `go!` was given.
     #[derive(Debug)]
@@ -426,10 +427,22 @@ pub mod __private {
         runtime.run(f)
     }
 
+    /// The same, and reports what it returns, which may be nothing that another thread can have.
+    #[track_caller]
+    pub fn report_main<T: Termination>(options: Options, f: impl FnOnce() -> T + Send) -> ExitCode {
+        run_main(options, || f().report())
+    }
+
     /// Runs a test in a runtime of its own.
     #[track_caller]
     pub fn run_test<T: Send>(options: Options, f: impl FnOnce() -> T + Send) -> T {
         options.build().run(f)
+    }
+
+    /// The same, and reports what it returns, as [`report_main`] does.
+    #[track_caller]
+    pub fn report_test<T: Termination>(options: Options, f: impl FnOnce() -> T + Send) -> ExitCode {
+        run_test(options, || f().report())
     }
 }
 

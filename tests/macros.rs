@@ -148,9 +148,65 @@ fn failing() -> Result<(), String> {
     Err("failed".into())
 }
 
+#[pirn::test]
+#[ignore = "would fail"]
+fn failing_with_what_is_not_send() -> Result<(), Box<dyn std::error::Error>> {
+    "x".parse::<u32>()?;
+    Ok(())
+}
+
+#[pirn::test]
+fn succeeding() -> Result<(), Box<dyn std::error::Error>> {
+    assert_eq!(pirn::spawn(|| "1".parse()).join().unwrap(), Ok(1));
+    Ok(())
+}
+
+#[pirn::test(workers = 1)]
+fn test_may_say_that_it_returns_nothing() -> () {}
+
 #[test]
-fn test_returns_what_its_body_does() {
-    assert_eq!(failing(), Err("failed".into()));
+fn test_reports_what_its_body_returns() {
+    assert_eq!(failing(), ExitCode::FAILURE);
+    assert_eq!(failing_with_what_is_not_send(), ExitCode::FAILURE);
+    assert_eq!(succeeding(), ExitCode::SUCCESS);
+}
+
+/// The name is what matters.
+mod program {
+    use super::ExitCode;
+
+    struct Never;
+
+    impl Never {
+        #[pirn::main]
+        pub(super) fn main() -> ! {
+            std::panic::panic_any("main never returns")
+        }
+    }
+
+    struct Opaque;
+
+    impl Opaque {
+        #[pirn::main]
+        pub(super) fn main() -> impl std::process::Termination {
+            std::rc::Rc::new(ExitCode::from(3)).as_ref().to_owned()
+        }
+    }
+
+    #[pirn::main]
+    fn main() -> Result<(), Box<dyn std::error::Error>> {
+        let number: u32 = "x".parse()?;
+        println!("{number}");
+        Ok(())
+    }
+
+    #[test]
+    fn main_may_return_what_is_not_send() {
+        assert_eq!(main(), ExitCode::FAILURE);
+        assert_eq!(Opaque::main(), ExitCode::from(3));
+        let payload = std::panic::catch_unwind(|| Never::main()).unwrap_err();
+        assert_eq!(payload.downcast_ref::<&str>(), Some(&"main never returns"));
+    }
 }
 
 #[pirn::test(workers = 1)]

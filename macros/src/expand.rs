@@ -10,6 +10,10 @@
 //! }
 //! ```
 //!
+//! Where the type is for the system alone, as that of a program's `main` and of a test, the value is reported
+//! where it was made, so that it need not be `Send`: `report_main` stands for `run_main`, and the outer function
+//! has the type of what was reported, `::std::process::ExitCode`.
+//!
 //! The body gets a function, not a closure, of its own: only that can have `impl Trait` as its
 //! return type. It has the same name, which the body cannot have given to anything else.
 
@@ -23,13 +27,23 @@ pub(crate) struct Attribute {
     name: &'static str,
     /// The function that runs the body.
     runner: &'static str,
+    /// The function that runs the body and reports what it returns.
+    reporter: &'static str,
     is_test: bool,
 }
 
-pub(crate) const MAIN: Attribute =
-    Attribute { name: "`#[pirn::main]`", runner: "run_main", is_test: false };
-pub(crate) const TEST: Attribute =
-    Attribute { name: "`#[pirn::test]`", runner: "run_test", is_test: true };
+pub(crate) const MAIN: Attribute = Attribute {
+    name: "`#[pirn::main]`",
+    runner: "run_main",
+    reporter: "report_main",
+    is_test: false,
+};
+pub(crate) const TEST: Attribute = Attribute {
+    name: "`#[pirn::test]`",
+    runner: "run_test",
+    reporter: "report_test",
+    is_test: true,
+};
 
 pub(crate) fn expand(
     options: TokenStream,
@@ -59,6 +73,8 @@ fn check(
 }
 
 fn assemble(function: Function, options: Options, attribute: &Attribute) -> TokenStream {
+    let reports =
+        (attribute.is_test || function.name.to_string() == "main") && function.returns_something();
     let Function { attributes, visibility, name, returns, body } = function;
     // Whatever is wrong with the call is wrong with the function: it is said at its name.
     let span = Span::mixed_site().located_at(name.span());
@@ -69,15 +85,24 @@ fn assemble(function: Function, options: Options, attribute: &Attribute) -> Toke
         [braces(option_fields(options, span)), comma(span)].into_iter().collect(),
         [TokenTree::Ident(name.clone()), comma(span)].into_iter().collect(),
     ];
-    let mut call = private(attribute.runner, span);
+    let mut call = private(if reports { attribute.reporter } else { attribute.runner }, span);
     call.extend([parentheses(arguments.into_iter().collect(), span)]);
 
     let outer_body: TokenStream = [inner_function, call].into_iter().collect();
     let mut output = if attribute.is_test { test_attribute(span) } else { TokenStream::new() };
     output.extend(attributes);
     output.extend(visibility);
+    let returns = if reports { exit_code(span) } else { returns };
     output.extend(signature(&name, &returns, braces(outer_body)));
     output
+}
+
+/// `-> ::std::process::ExitCode`
+fn exit_code(span: Span) -> Vec<TokenTree> {
+    let mut dash = Punct::new('-', Spacing::Joint);
+    dash.set_span(span);
+    let arrow = [TokenTree::Punct(dash), punct('>', span)];
+    arrow.into_iter().chain(path(&["std", "process", "ExitCode"], span)).collect()
 }
 
 /// `fn name() -> type body`

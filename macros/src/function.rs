@@ -117,6 +117,17 @@ impl Function {
         Ok(Function { attributes, visibility, name, returns, body })
     }
 
+    /// Whether a type is written that is not `()`.
+    pub(crate) fn returns_something(&self) -> bool {
+        match self.returns.as_slice() {
+            [] => false,
+            [_, _, TokenTree::Group(unit)] => {
+                unit.delimiter() != Delimiter::Parenthesis || !unit.stream().is_empty()
+            }
+            _ => true,
+        }
+    }
+
     /// The span of an attribute `#[name]`, if the function has one.
     pub(crate) fn attribute(&self, name: &str) -> Option<Span> {
         self.attributes.iter().find_map(|token| {

@@ -13,7 +13,8 @@ use proc_macro::TokenStream;
 /// Runs the program's `main` function as a coroutine.
 ///
 /// The function is an ordinary one: no arguments, not `async`, and any return type that `main` may
-/// have, if it is `Send`. When it returns, the process ends, whatever coroutines there are.
+/// have. When it returns, the process ends, whatever coroutines there are. What it returns is reported by the
+/// coroutine; of a function that is not called `main` it goes to the caller, and has to be `Send`.
 ///
 /// # Options
 ///
@@ -44,8 +45,8 @@ pub fn main(options: TokenStream, item: TokenStream) -> TokenStream {
 
 /// Makes a test of a function, and runs it as a coroutine of a runtime of its own.
 ///
-/// Attributes such as `#[should_panic]` and `#[ignore]` work as usual. The options are those of
-/// [`main`](macro@main).
+/// Attributes such as `#[should_panic]` and `#[ignore]` work as usual, and it may return what a test may. The
+/// options are those of [`main`](macro@main).
 ///
 /// # Examples
 ///
