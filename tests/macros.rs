@@ -162,7 +162,11 @@ fn succeeding() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 #[pirn::test(workers = 1)]
-fn test_may_say_that_it_returns_nothing() -> () {}
+#[should_panic(expected = "and must, to be expected to")]
+#[expect(clippy::unused_unit, reason = "it is written")]
+fn test_may_say_that_it_returns_nothing() -> () {
+    panic!("and must, to be expected to");
+}
 
 #[test]
 fn test_reports_what_its_body_returns() {
@@ -204,7 +208,7 @@ mod program {
     fn main_may_return_what_is_not_send() {
         assert_eq!(main(), ExitCode::FAILURE);
         assert_eq!(Opaque::main(), ExitCode::from(3));
-        let payload = std::panic::catch_unwind(|| Never::main()).unwrap_err();
+        let payload = std::panic::catch_unwind(Never::main).unwrap_err();
         assert_eq!(payload.downcast_ref::<&str>(), Some(&"main never returns"));
     }
 }
