@@ -183,7 +183,7 @@ mod program {
 
     impl Never {
         #[pirn::main]
-        pub(super) fn main() -> ! {
+        fn main() -> ! {
             std::panic::panic_any("main never returns")
         }
     }
@@ -192,7 +192,7 @@ mod program {
 
     impl Opaque {
         #[pirn::main]
-        pub(super) fn main() -> impl std::process::Termination {
+        fn main() -> impl std::process::Termination {
             std::rc::Rc::new(ExitCode::from(3)).as_ref().to_owned()
         }
     }

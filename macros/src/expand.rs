@@ -10,7 +10,7 @@
 //! }
 //! ```
 //!
-//! Where the type is for the system alone, as that of a program's `main` and of a test, the value is reported
+//! Where the type is for the system alone, as that of a private `main` and of a test, the value is reported
 //! where it was made, so that it need not be `Send`: `report_main` stands for `run_main`, and the outer function
 //! has the type of what was reported, `::std::process::ExitCode`.
 //!
@@ -74,7 +74,7 @@ fn check(
 
 fn assemble(function: Function, options: Options, attribute: &Attribute) -> TokenStream {
     let reports =
-        (attribute.is_test || function.name.to_string() == "main") && function.returns_something();
+        function.returns_something() && (attribute.is_test || function.is_called_by_the_system());
     let Function { attributes, visibility, name, returns, body } = function;
     // Whatever is wrong with the call is wrong with the function: it is said at its name.
     let span = Span::mixed_site().located_at(name.span());

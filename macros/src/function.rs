@@ -117,6 +117,11 @@ impl Function {
         Ok(Function { attributes, visibility, name, returns, body })
     }
 
+    /// Whether it is a program's own, which others could not call by its name.
+    pub(crate) fn is_called_by_the_system(&self) -> bool {
+        self.name.to_string() == "main" && self.visibility.is_empty()
+    }
+
     /// Whether a type is written that is not `()`.
     pub(crate) fn returns_something(&self) -> bool {
         match self.returns.as_slice() {

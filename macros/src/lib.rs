@@ -14,7 +14,7 @@ use proc_macro::TokenStream;
 ///
 /// The function is an ordinary one: no arguments, not `async`, and any return type that `main` may
 /// have. When it returns, the process ends, whatever coroutines there are. What it returns is reported by the
-/// coroutine; of a function that is not called `main` it goes to the caller, and has to be `Send`.
+/// coroutine; of a function that is `pub`, or not called `main`, it goes to the caller, and has to be `Send`.
 ///
 /// # Options
 ///
