@@ -50,7 +50,7 @@ apart="$apart a_forgotten_handle_leaks_its_result_and_nothing_else"
 apart="$apart a_message_that_panics_when_it_is_dropped_ends_nothing_else"
 # - The same search, where a coroutine ends the process: it sees the coroutine's stack and not that of
 #   the worker below, which alone knows of the worker's parts.
-apart="$apart signals_that_come_while_the_process_exits_do_no_harm"
+apart="$apart signals_that_come_while_the_process_exits_do_no_harm exit::the_flush_of_stdout_lets_nobody_run"
 apart="$apart exit::an_exit_in_a_coroutine_leaves_a_trace exit::a_forked_child_leaves_it_to_its_parent"
 # - The quarantine of freed memory, where the footprint counts.
 apart="$apart timeouts_that_do_not_fire_cost_no_memory many_that_come_and_go_leave_nothing"

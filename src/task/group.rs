@@ -223,6 +223,31 @@ impl<T, E> Drop for Member<T, E> {
     }
 }
 
+type Place<T, E> = std::sync::Mutex<Option<Member<T, E>>>;
+
+fn take<T, E>(place: &Place<T, E>) -> Option<Member<T, E>> {
+    place.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// What a member's coroutine does. In this order, so that if it does not begin, what it was to run is gone
+/// before it counts as ended.
+struct Work<F, T, E> {
+    f: F,
+    member: Arc<Place<T, E>>,
+}
+
+impl<F: FnOnce() -> Result<T, E>, T, E> Work<F, T, E> {
+    fn run(self, deadline: Option<time::Instant>) {
+        let Work { f, member } = self;
+        let Some(mut member) = take(&member) else { return };
+        if member.shared.lock().over {
+            drop(f);
+        } else {
+            member.outcome = Some(run(deadline, f));
+        }
+    }
+}
+
 /// Runs a member.
 fn run<T, E>(deadline: Option<time::Instant>, f: impl FnOnce() -> Result<T, E>) -> Outcome<T, E> {
     let run = move || match deadline {
@@ -331,17 +356,8 @@ impl<T: Send + 'static, E: Send + 'static, K: Kind<T, E>> Group<T, E, K> {
         let member = Member { shared: self.shared.clone(), number, outcome: None, spawned: true };
         // A spawn that fails drops its closure, and that is no end of a member.
         let ours = Arc::new(std::sync::Mutex::new(Some(member)));
-        let take = |slot: &std::sync::Mutex<Option<Member<T, E>>>| {
-            slot.lock().unwrap_or_else(PoisonError::into_inner).take()
-        };
-        let theirs = ours.clone();
-        let body = move || {
-            let Some(mut member) = take(&theirs) else { return };
-            if !member.shared.lock().over {
-                member.outcome = Some(run(deadline, f));
-            }
-        };
-        let handle = match thread::Builder::new().spawn(body) {
+        let work = Work { f, member: ours.clone() };
+        let handle = match thread::Builder::new().spawn(move || work.run(deadline)) {
             Ok(handle) => handle,
             Err(error) => {
                 if let Some(mut member) = take(&ours) {
