@@ -23,16 +23,16 @@ import gdb
 import gdb.unwinder
 
 MAGIC = b"pirn-gdb"
-VERSION = 3
+VERSION = 4
 # The file of the sample of a place.
 OWN_PLACE = "sched/machine/debugger.rs"
 # More in one list than a process has room for: a list that goes on was read while it was changed.
 ENDLESS = 100_000_000
 
-ROOT = struct.Struct("<8sIIQ16IIIQQIIIIQQQIIIIII")
+ROOT = struct.Struct("<8sIIQ14IIIQQIIIIQQQIIIIII")
 ENTRY = struct.Struct("<15Q")
 SHAPE = (
-    "size park home link lineage id spawned_at name switch switch_size suspender request class_ previous next reserved"
+    "size park home link lineage id spawned_at name switch switch_size suspender request class_ caller"
 ).split()
 
 
@@ -152,12 +152,18 @@ class Machine:
             retired_live,
         ) = ENTRY.unpack(read(address, ENTRY.size))
         self.name = text(name, length)
-        self.current, self.first = word(current), word(residents)
+        self.current, self.residents = word(current), self.table(residents)
         self.callers = self.those_who_call()
         self.ready, self.next_start = word(ready), word(next_start)
         self.balance = word(spawned) - word(finished)
         # What the machines of a runtime have in common.
         self.others = word(spawned_outside) + word(retired_live)
+
+    @staticmethod
+    def table(address):
+        begin, length = struct.unpack("<2Q", read(address, 16))
+        places = struct.unpack("<%dQ" % length, read(begin, 8 * length)) if length else ()
+        return [place for place in reversed(places) if place & 1 == 0]
 
     def those_who_call(self):
         """Whom the running one returns to, the innermost first: each runs the next in its own join."""
@@ -165,25 +171,25 @@ class Machine:
         address = self.current
         while address and len(callers) < ENDLESS:
             started = word(address + self.root.started)
-            caller = word(started + self.root.previous) if started else 0
-            address = caller - 1 if caller & 1 else 0
+            address = word(started + self.root.caller) if started else 0
             if address:
                 callers.append(address)
         return callers
 
     def coroutines(self):
         """Those that live here, and those at hand that have not started."""
-        seen = set()
-        for address, residents in ((self.first, True), (self.ready, False)):
-            while address and len(seen) < ENDLESS:
-                one = Coroutine(self, address)
-                known = address in seen
-                if known and residents:
-                    raise Confused("the list of worker %d's coroutines is a ring" % self.number)
+        seen = set(self.residents)
+        for address in self.residents:
+            yield Coroutine(self, address)
+        address = self.ready
+        for _ in range(ENDLESS):
+            if not address:
+                break
+            one = Coroutine(self, address)
+            if one.unstarted and address not in seen:
                 seen.add(address)
-                address = one.neighbour if residents else one.word(self.root.link)
-                if not known and (residents or one.unstarted):
-                    yield one
+                yield one
+            address = one.word(self.root.link)
         if self.next_start and self.next_start not in seen:
             seen.add(self.next_start)
             yield Coroutine(self, self.next_start)
@@ -205,10 +211,6 @@ class Coroutine:
 
     def word(self, offset):
         return struct.unpack_from("<Q", self.header, offset)[0]
-
-    @property
-    def neighbour(self):
-        return word(self.word(self.root.started) + self.root.next)
 
     @property
     def name(self):

@@ -99,9 +99,10 @@ pub(crate) struct Started {
     switch: UnsafeCell<Switch>,
     /// The home's timer for this coroutine, which never fires later than the request's deadline.
     pub(crate) timer: Cell<Option<TimerKey>>,
-    /// Neighbours among the residents of its home. Before it is one of them: who has called it.
-    pub(crate) previous: Cell<*const Header>,
-    pub(crate) next: Cell<*const Header>,
+    /// Who has called it and runs it in its own `join`, for debuggers; null if nobody does.
+    pub(crate) caller: Cell<*const Header>,
+    /// Its place among the residents of its home, once it is one of them.
+    pub(crate) place: Cell<u32>,
     /// The innermost of the scopes and shields that it is in.
     pub(crate) frames: Cell<*const ScopeFrame>,
     /// The values of its `coroutine_local!`s, if it has any.
@@ -129,9 +130,7 @@ pub(crate) struct Shape {
     request: u32,
     class: u32,
     /// In [`Started`].
-    previous: u32,
-    next: u32,
-    reserved: u32,
+    caller: u32,
 }
 
 impl Shape {
@@ -149,9 +148,7 @@ impl Shape {
         suspender: offset_of!(Header, resident.suspender) as u32,
         request: offset_of!(Header, resident.request) as u32,
         class: offset_of!(Header, resident.class) as u32,
-        previous: offset_of!(Started, previous) as u32,
-        next: offset_of!(Started, next) as u32,
-        reserved: 0,
+        caller: offset_of!(Started, caller) as u32,
     };
 
     pub(crate) const STARTED: u32 = offset_of!(Header, resident.started) as u32;
@@ -525,8 +522,8 @@ impl Resident {
                 Started {
                     switch: UnsafeCell::new(switch),
                     timer: Cell::new(None),
-                    previous: Cell::new(ptr::null()),
-                    next: Cell::new(ptr::null()),
+                    caller: Cell::new(ptr::null()),
+                    place: Cell::new(0),
                     frames: Cell::new(ptr::null()),
                     locals: Cell::new(None),
                     #[cfg(debug_assertions)]
@@ -554,12 +551,6 @@ impl Resident {
 }
 
 impl Started {
-    /// Says who runs this in its own `join`: for debuggers, who know it by a bit that addresses leave clear.
-    #[inline]
-    pub(crate) fn note_caller(&self, joiner: NonNull<Header>) {
-        self.previous.set(joiner.as_ptr().map_addr(|address| address | 1));
-    }
-
     /// Whether it has used a `coroutine_local!` since the last of them was destroyed.
     #[inline]
     pub(super) fn has_locals(&self) -> bool {

@@ -8,6 +8,7 @@ mod migrants;
 mod processor;
 mod ready;
 mod record;
+mod residents;
 mod run_queue;
 mod shared;
 mod survey;

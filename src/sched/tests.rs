@@ -363,7 +363,8 @@ fn residents_may_end_during_a_walk() {
         let mut parked = crowd(&scheduler, 2000);
         let random = Rng::new(seed);
         let walk = Arc::new(Walk::default());
-        let theirs = walk.clone();
+        let stayed = Arc::new(Mutex::new(Vec::new()));
+        let (theirs, who_stays) = (walk.clone(), stayed.clone());
         scheduler.spawn(move || {
             while !theirs.done.load(Ordering::Acquire) {
                 // Now the oldest, whom it sees last, now the latest, now somebody.
@@ -377,6 +378,7 @@ fn residents_may_end_during_a_walk() {
                 }
                 yield_now();
             }
+            who_stays.lock().unwrap().extend(parked.iter().map(|thread| thread.id().number()));
             parked.iter().for_each(Thread::unpark);
         });
         assert!(scheduler.shared.processors()[0].ask(walk.clone()));
@@ -386,7 +388,37 @@ fn residents_may_end_during_a_walk() {
         seen.sort_unstable();
         seen.dedup();
         assert_eq!(seen.len(), count, "each is seen once");
+        let all_seen = stayed.lock().unwrap().iter().all(|id| seen.binary_search(id).is_ok());
+        assert!(all_seen, "whoever stays is seen");
     }
+}
+
+/// Where many have been and few are left, a walk passes the places of those that have gone.
+#[test]
+fn a_walk_passes_places_that_were_left() {
+    const BEFORE: usize = 40_000;
+    let scheduler = Scheduler::new();
+    let mut parked = crowd(&scheduler, BEFORE);
+    let left = [0, BEFORE / 3, BEFORE - 1].map(|n| parked[n].id().number());
+    parked.retain(|thread| {
+        let stays = left.contains(&thread.id().number());
+        if !stays {
+            thread.unpark();
+        }
+        stays
+    });
+    let processor = scheduler.shared.processors()[0].clone();
+    let residents = &processor.counters.residents;
+    let here = |state: &State| state.asleep && residents.load(Ordering::Relaxed) == left.len();
+    drop(scheduler.world.wait_until(here));
+    let walk = Arc::new(Walk::default());
+    assert!(processor.ask(walk.clone()));
+    drop(scheduler.world.wait_until(|state| state.asleep && walk.done.load(Ordering::Acquire)));
+    let mut seen = walk.seen.lock().unwrap().clone();
+    seen.sort_unstable();
+    assert_eq!(seen, left);
+    let steps = walk.steps.lock().unwrap().len();
+    assert!((2..10).contains(&steps), "{steps}");
 }
 
 /// Not even if nobody hears why.

@@ -9,11 +9,11 @@
 //!  .pirn.gdb        the machines' own stacks
 //!   Root.first ---> Entry -----------------> Entry ---> null
 //!   Root.header       |  current: &Cell<*Header>
-//!   Root.reasons      |  residents: &Cell<*Header>, linked by Root.header.next,
-//!                     |  where Root.started leads to
+//!   Root.reasons      |  residents: &Table, of Headers; what is odd there is free
 //! ```
 //!
-//! One that was called by its joiner is no resident. There, `previous` is the joiner, plus 1.
+//! One that was called by its joiner is no resident. It has its joiner for `Root.header.caller`, where
+//! Root.started leads to.
 //!
 //! Two layouts that are not this crate's are found out by the script. Of a place in the source, by
 //! a sample whose parts it is told. Of a suspended coroutine: of the words of its switch that lie in
@@ -27,6 +27,7 @@
 use super::Machine;
 use crate::coroutine::{Header, Shape};
 use crate::park::{ParkRequest, WaitReason};
+use crate::sched::residents::Table;
 use crate::sched::shared::Shared;
 use crate::stack::Class;
 use std::cell::Cell;
@@ -37,7 +38,7 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// Where the script begins.
 #[repr(C)]
@@ -174,7 +175,7 @@ pub(super) struct Entry<'a> {
     /// The number of its thread at the system's; 0 if the system does not say.
     thread: u64,
     current: *const Cell<Option<NonNull<Header>>>,
-    residents: *const Cell<*const Header>,
+    residents: *const Table,
     ready: *const Cell<*mut Header>,
     next_start: *const AtomicPtr<Header>,
     resident_count: *const AtomicUsize,
@@ -199,7 +200,7 @@ impl<'a> Entry<'a> {
             number: processor.number as u64,
             thread,
             current: &raw const machine.current,
-            residents: &raw const machine.residents,
+            residents: machine.residents.table(),
             ready: machine.ready.first_place(),
             next_start: processor.next_start_place(),
             resident_count: &raw const processor.counters.residents,

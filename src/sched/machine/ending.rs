@@ -6,7 +6,6 @@ use super::Machine;
 use super::finding::repeat;
 use crate::coroutine::Coroutine;
 use crate::park::Outcome;
-use std::ptr::NonNull;
 use std::sync::{Arc, PoisonError};
 
 /// Ends the process instead of a machine that panics: its residents could never go on, nor unwind, and
@@ -25,19 +24,17 @@ impl Machine {
         if !self.shared.is_stopping() || self.cancelled_all.replace(true) {
             return false;
         }
-        let mut next = self.residents.get();
-        while let Some(place) = NonNull::new(next.cast_mut()) {
-            // SAFETY: residents are alive while they are linked, and this is their home.
+        // The last to come are the first, more or less.
+        for place in (0..self.residents.end()).rev().filter_map(|n| self.residents.get(n)) {
+            // SAFETY: residents are alive, and this is their home.
             let header = unsafe { place.as_ref() };
             // SAFETY: as above.
             let resident = unsafe { header.resident() };
-            // SAFETY: it has started, too.
-            next = unsafe { resident.started() }.next.get();
             let _before = header.status.cancel();
             if !cfg!(panic = "abort") && header.park.claim_current() {
                 resident.outcome.set(Outcome::Cancelled);
                 // SAFETY: the claim has made the scheduler's reference this machine's. The pointer is
-                // that which the list has, and not one to the header alone.
+                // that which the table has, and not one to the header alone.
                 let coroutine = unsafe { Coroutine::from_raw(place) };
                 self.ready.push(coroutine);
             }
@@ -50,7 +47,7 @@ impl Machine {
     /// Leaves the runtime: nothing lives here any more.
     pub(super) fn retire(&self) {
         let processor = &self.processor;
-        debug_assert_eq!(self.resident_count.get(), 0);
+        debug_assert_eq!(self.residents.count(), 0);
         {
             let mut retired = self.shared.retired.lock().unwrap_or_else(PoisonError::into_inner);
             retired.add(processor, || self.shared.now());

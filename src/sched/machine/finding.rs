@@ -38,7 +38,7 @@ const SEVERAL: usize = 4;
 const STACK_LINES: usize = 9;
 const BELOW: usize = 64;
 /// Of a header, what the machine touches until it has switched.
-const HEADER_LINES: usize = 3;
+pub(super) const HEADER_LINES: usize = 3;
 
 impl Machine {
     /// The next coroutine to run; sleeps until there is one. `None`: the machine is to end.
@@ -402,7 +402,7 @@ impl Machine {
     }
 
     pub(super) fn is_superfluous(&self) -> bool {
-        self.is_leaving() && self.resident_count.get() == 0
+        self.is_leaving() && self.residents.count() == 0
     }
 }
 

@@ -18,6 +18,7 @@ use crate::primitive::light_fence;
 use crate::sched::processor::{Activity, Processor, bump};
 use crate::sched::ready::ReadyQueue;
 use crate::sched::record::Pen;
+use crate::sched::residents::Residents;
 use crate::sched::run_queue::RunQueue;
 use crate::sched::shared::Shared;
 use crate::sched::thread_state::ThreadState;
@@ -74,9 +75,7 @@ pub(crate) struct Machine {
     pub(super) frames: Frames,
     timers: RefCell<Timers<NonNull<Header>>>,
     timer_pace: TimerPace,
-    /// The first of the residents, who are linked through their headers.
-    residents: Cell<*const Header>,
-    resident_count: Cell<usize>,
+    residents: Residents<Header>,
     /// Residents that wait for other coroutines to end.
     joining: Cell<usize>,
     streak: Cell<u32>,
@@ -121,8 +120,7 @@ pub(super) fn run(shared: Arc<Shared>, processor: Arc<Processor>, runq: RunQueue
         frames: Frames::new(),
         timers: RefCell::new(Timers::new()),
         timer_pace: TimerPace::new(),
-        residents: Cell::new(ptr::null()),
-        resident_count: Cell::new(0),
+        residents: Residents::new(),
         joining: Cell::new(0),
         streak: Cell::new(0),
         residents_turn: Cell::new(true),
@@ -372,17 +370,10 @@ impl Machine {
     /// One that has started becomes a resident.
     #[inline(always)]
     fn settle_in(&self, header: NonNull<Header>) {
-        let first = self.residents.replace(header.as_ptr());
         // SAFETY: it has started, and this is its home.
         let started = unsafe { header.as_ref().resident().started() };
-        started.previous.set(ptr::null());
-        started.next.set(first);
-        // SAFETY: residents are alive while they are linked.
-        if let Some(first) = unsafe { first.as_ref() } {
-            // SAFETY: and this is their home.
-            unsafe { first.resident().started() }.previous.set(header.as_ptr());
-        }
-        self.resident_count.set(self.resident_count.get() + 1);
+        started.caller.set(ptr::null());
+        started.place.set(self.residents.insert(header));
         self.publish_residents();
     }
 
@@ -399,8 +390,8 @@ impl Machine {
         } else {
             // SAFETY: its stack is taken back below.
             let started = unsafe { resident.started() };
-            self.walks.pass(header.as_ptr(), started.next.get());
-            self.unlink(started);
+            // SAFETY: it is a resident until here.
+            unsafe { self.move_out(started) };
         }
         // SAFETY: it does not run any more, and nobody gets from here to its stack.
         let stack = unsafe { resident.end() };
@@ -421,22 +412,17 @@ impl Machine {
     }
 
     /// A resident leaves, and its timer with it.
-    fn unlink(&self, started: &Started) {
+    ///
+    /// # Safety
+    ///
+    /// It is one, and leaves once.
+    #[inline]
+    unsafe fn move_out(&self, started: &Started) {
         if let Some(key) = started.timer.take() {
             self.timers.borrow_mut().cancel(key);
         }
-        let (previous, next) = (started.previous.get(), started.next.get());
-        // SAFETY: residents are alive while they are linked, and this is their home.
-        unsafe {
-            match previous.as_ref() {
-                Some(previous) => previous.resident().started().next.set(next),
-                None => self.residents.set(next),
-            }
-            if let Some(next) = next.as_ref() {
-                next.resident().started().previous.set(previous);
-            }
-        }
-        self.resident_count.set(self.resident_count.get() - 1);
+        // SAFETY: the caller's promise; the place was given when it became one.
+        unsafe { self.residents.remove(started.place.get()) };
         self.publish_residents();
     }
 
@@ -469,7 +455,7 @@ impl Machine {
     /// Residents as they count for placement.
     #[inline]
     fn burden(&self) -> usize {
-        self.resident_count.get() - self.joining.get()
+        self.residents.count() - self.joining.get()
     }
 
     #[inline]
@@ -479,7 +465,7 @@ impl Machine {
 
     #[inline]
     fn publish_residents(&self) {
-        self.processor.counters.residents.store(self.resident_count.get(), Ordering::Relaxed);
+        self.processor.counters.residents.store(self.residents.count(), Ordering::Relaxed);
         self.publish_burden();
     }
 

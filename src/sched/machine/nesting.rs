@@ -131,7 +131,7 @@ impl Machine {
         shared_part.set_home(&raw const *self.processor);
         // SAFETY: it has just got its stack.
         let started = unsafe { resident.started() };
-        started.note_caller(joiner);
+        started.caller.set(joiner.as_ptr());
         shared_part.status.begin_call();
         self.budget.set(BUDGET);
         self.tries.set(0);

@@ -3,12 +3,14 @@
 #![expect(unsafe_code, reason = "reaches residents whose timers fire")]
 
 use super::Machine;
+use super::finding::HEADER_LINES;
 use crate::coroutine::{Coroutine, Header};
 use crate::park::{Outcome, ParkRequest};
+use crate::primitive::prefetch;
 use crate::protocol::sleep::Wakeup;
 use crate::sched::processor::{Activity, Processor, bump};
 use crate::sched::shared::clock;
-use crate::timers::Timers;
+use crate::timers::{self, Timers};
 use std::cell::Cell;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -109,6 +111,7 @@ impl Machine {
         self.cache.borrow_mut().settle();
         self.processor.backlog.settle();
         self.frames.settle();
+        self.residents.settle();
         let mut timers = self.timers.borrow_mut();
         if timers.len() == 0 {
             // No resident has a key of these.
@@ -185,34 +188,65 @@ impl Machine {
         let now = self.shared.now();
         let mut fired = migrants.fire(now);
         let mut timers = self.timers.borrow_mut();
-        while let Some((_, header)) = timers.pop_due(now) {
-            // SAFETY: a resident's timer goes before the resident does.
-            let shared_part = unsafe { header.as_ref() };
-            // SAFETY: this is its home.
-            let resident = unsafe { shared_part.resident() };
-            // SAFETY: a resident has started.
-            let started = unsafe { resident.started() };
-            started.timer.set(None);
-            // SAFETY: it is looked at here alone.
-            let deadline =
-                unsafe { resident.request() }.map_or(u64::MAX, |request| request.due.get());
-            if deadline > now {
-                if deadline != u64::MAX {
-                    started.timer.set(Some(timers.insert(deadline, header)));
-                    bump(&self.processor.counters.timers_set);
+        let mut due = [NonNull::dangling(); timers::SEVERAL];
+        loop {
+            let count = timers.pop_several(now, &mut due);
+            if count == 0 {
+                break;
+            }
+            let due = &due[..count];
+            // Nobody may have touched them since they began to wait.
+            if count > 1 {
+                due.iter().for_each(|header| prefetch(header.as_ptr(), HEADER_LINES));
+                for header in due {
+                    // SAFETY: as below.
+                    let resident = unsafe { header.as_ref().resident() };
+                    prefetch(resident.place_of_started(), 1);
+                    prefetch(resident.parked_at(), 1);
                 }
-            } else if shared_part.park.claim_current() {
-                // SAFETY: the claim has made the scheduler's reference this machine's.
-                let coroutine = unsafe { Coroutine::from_raw(header) };
-                self.record(|pen| pen.timer(shared_part));
-                resident.outcome.set(Outcome::TimedOut);
-                self.ready.push(coroutine);
-                bump(&self.processor.counters.timers_fired);
-                fired = true;
+            }
+            for &header in due {
+                fired |= self.fire_timer(&mut timers, header, now);
             }
         }
         self.processor.counters.timers.store(timers.len(), Ordering::Relaxed);
         fired
+    }
+
+    /// A resident's timer is due, which has been taken out. Whether that was to end its wait.
+    #[inline]
+    fn fire_timer(
+        &self,
+        timers: &mut Timers<NonNull<Header>>,
+        header: NonNull<Header>,
+        now: u64,
+    ) -> bool {
+        // SAFETY: a resident's timer goes before the resident does.
+        let shared_part = unsafe { header.as_ref() };
+        // SAFETY: this is its home.
+        let resident = unsafe { shared_part.resident() };
+        // SAFETY: a resident has started.
+        let started = unsafe { resident.started() };
+        started.timer.set(None);
+        // SAFETY: it is looked at here alone.
+        let deadline = unsafe { resident.request() }.map_or(u64::MAX, |request| request.due.get());
+        if deadline > now {
+            if deadline != u64::MAX {
+                started.timer.set(Some(timers.insert(deadline, header)));
+                bump(&self.processor.counters.timers_set);
+            }
+            return false;
+        }
+        if !shared_part.park.claim_current() {
+            return false;
+        }
+        // SAFETY: the claim has made the scheduler's reference this machine's.
+        let coroutine = unsafe { Coroutine::from_raw(header) };
+        self.record(|pen| pen.timer(shared_part));
+        resident.outcome.set(Outcome::TimedOut);
+        self.ready.push(coroutine);
+        bump(&self.processor.counters.timers_fired);
+        true
     }
 }
 

@@ -9,19 +9,20 @@ use crate::sched::processor::Processor;
 use crate::sched::survey::{Residence, Sighting, Standing, Survey, Visit};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::ptr;
 use std::sync::Arc;
 
 /// Residents that a walk sees at a time: some 50 us of work when none of them is in a cache.
 const STEP: usize = 256;
+/// Places that it passes at a time at most: few of them may be taken.
+const PLACES: usize = 64 * STEP;
 
 /// The surveys that walk, and how far the first of them has come.
 pub(super) struct Walks {
     surveys: RefCell<VecDeque<Arc<dyn Survey>>>,
     /// The first has begun.
     begun: Cell<bool>,
-    /// The resident that it sees next; null at the end. Whoever leaves the list moves it on.
-    next: Cell<*const Header>,
+    /// The places below this one are those that it has not come to.
+    left: Cell<usize>,
     /// When the next step is due while there is work: what runs here has as long as a step takes.
     due: Cell<u64>,
 }
@@ -31,16 +32,8 @@ impl Walks {
         Walks {
             surveys: RefCell::new(VecDeque::new()),
             begun: Cell::new(false),
-            next: Cell::new(ptr::null()),
+            left: Cell::new(0),
             due: Cell::new(0),
-        }
-    }
-
-    /// A resident leaves.
-    #[inline]
-    pub(super) fn pass(&self, leaver: *const Header, next: *const Header) {
-        if self.next.get() == leaver {
-            self.next.set(next);
         }
     }
 
@@ -81,11 +74,10 @@ impl Machine {
     fn step(&self, survey: &dyn Survey, retiring: bool) {
         let walks = &self.walks;
         if !walks.begun.replace(true) {
-            walks.next.set(self.residents.get());
+            walks.left.set(self.residents.end());
         }
         if survey.visit(&Residence { machine: self, retiring }) == Visit::Done {
             walks.begun.set(false);
-            walks.next.set(ptr::null());
             walks.due.set(0);
             drop(walks.surveys.borrow_mut().pop_front());
         }
@@ -130,51 +122,47 @@ impl Residence<'_> {
     /// Looks at all who live here until `look` returns `false`.
     ///
     /// What they have lent out for their waits, descriptors included, stays as it is meanwhile.
-    pub(crate) fn residents(&self, look: impl FnMut(&Sighting<'_>) -> bool) {
-        let _rest = self.look_at(self.machine.residents.get(), look);
+    pub(crate) fn residents(&self, mut look: impl FnMut(&Sighting<'_>) -> bool) {
+        let places = (0..self.machine.residents.end()).rev();
+        let _stopped = places.filter_map(|place| self.resident(place)).all(|one| look(&one));
     }
 
     /// Looks at some of those who live here, from where this walk's last call has ended. `true`: those
-    /// were the last. Who has come since the walk began is not seen.
+    /// were the last. Who has come since the walk began may be among them.
     ///
     /// What they have lent out for their waits, descriptors included, stays as it is meanwhile.
     pub(crate) fn next_residents(&self, mut look: impl FnMut(&Sighting<'_>)) -> bool {
         let walks = &self.machine.walks;
-        let mut left = STEP;
-        let next = self.look_at(walks.next.get(), |sighting| {
-            look(sighting);
-            left -= 1;
-            left > 0
-        });
-        walks.next.set(next);
-        next.is_null()
-    }
-
-    /// Looks at residents from `next` on until `look` returns `false`; who would be the next one.
-    fn look_at(
-        &self,
-        mut next: *const Header,
-        mut look: impl FnMut(&Sighting<'_>) -> bool,
-    ) -> *const Header {
-        // SAFETY: residents are alive while they are linked, and this is their home.
-        while let Some(header) = unsafe { next.as_ref() } {
-            // SAFETY: as above.
-            let resident = unsafe { header.resident() };
-            // SAFETY: it has started, too.
-            next = unsafe { resident.started() }.next.get();
-            // SAFETY: it is looked at here alone.
-            let request = unsafe { resident.request() };
-            let standing = match request.filter(|_| header.park.is_waiting()) {
-                Some(request) => {
-                    Standing::Parked { reason: request.reason, deadline: request.due.get() }
-                }
-                None => Standing::Ready,
-            };
-            if !look(&Sighting { header, standing }) {
+        let left = walks.left.get();
+        let mut seen = 0;
+        for place in (left.saturating_sub(PLACES)..left).rev() {
+            if seen == STEP {
                 break;
             }
+            walks.left.set(place);
+            if let Some(one) = self.resident(place) {
+                look(&one);
+                seen += 1;
+            }
         }
-        next
+        walks.left.get() == 0
+    }
+
+    /// Who has this place.
+    fn resident(&self, place: usize) -> Option<Sighting<'_>> {
+        let place = self.machine.residents.get(place)?;
+        // SAFETY: residents are alive, and this is their home, where nobody runs now.
+        let (header, request) = unsafe {
+            let header = place.as_ref();
+            (header, header.resident().request())
+        };
+        let standing = match request.filter(|_| header.park.is_waiting()) {
+            Some(request) => {
+                Standing::Parked { reason: request.reason, deadline: request.due.get() }
+            }
+            None => Standing::Ready,
+        };
+        Some(Sighting { header, standing })
     }
 
     /// Looks at those at hand here that have not started.
