@@ -5,15 +5,12 @@
 //! a list through the residents would ask for both of two neighbours each time. Nor does anybody move,
 //! so that a walk which lets others run in between is a number.
 
-#![expect(unsafe_code, reason = "one thread's table, used from coroutines and from their machine")]
-
-use std::cell::{Cell, UnsafeCell};
+use std::cell::{Cell, RefCell};
 use std::ptr::{self, NonNull};
 
 /// See the module's description. Whatever a `T` is, its address is even.
 pub(super) struct Residents<T> {
-    /// Only this thread uses it, and no reference to it lasts beyond a method.
-    places: UnsafeCell<Vec<Place<T>>>,
+    places: RefCell<Vec<Place<T>>>,
     table: Table,
     /// The place that was left last, or [`NONE`].
     free: Cell<u32>,
@@ -56,7 +53,7 @@ impl<T> Residents<T> {
     pub(super) fn new() -> Residents<T> {
         const { assert!(align_of::<T>() > 1) };
         Residents {
-            places: UnsafeCell::default(),
+            places: RefCell::default(),
             table: Table { begin: Cell::new(ptr::null()), len: Cell::new(0) },
             free: Cell::new(NONE),
             count: Cell::new(0),
@@ -85,8 +82,7 @@ impl<T> Residents<T> {
         if number == NONE {
             return self.append(resident);
         }
-        // SAFETY: nothing else has a reference to it now; free places are in the table.
-        let place = unsafe { (&mut *self.places.get()).get_unchecked_mut(number as usize) };
+        let place = &mut self.places.borrow_mut()[number as usize];
         self.free.set(place.next_free());
         *place = Place(resident.as_ptr());
         self.count.set(self.count.get() + 1);
@@ -94,8 +90,7 @@ impl<T> Residents<T> {
     }
 
     fn append(&self, resident: NonNull<T>) -> u32 {
-        // SAFETY: nothing else has a reference to it now.
-        let places = unsafe { &mut *self.places.get() };
+        let mut places = self.places.borrow_mut();
         let number = u32::try_from(places.len()).ok().filter(|&number| number < NONE);
         let number = number.expect("two thousand million residents");
         places.push(Place(resident.as_ptr()));
@@ -106,14 +101,9 @@ impl<T> Residents<T> {
     }
 
     /// Whoever has this place leaves.
-    ///
-    /// # Safety
-    ///
-    /// The place was given by [`Residents::insert`], and has not been left since.
     #[inline]
-    pub(super) unsafe fn remove(&self, number: u32) {
-        // SAFETY: nothing else has a reference to it now; a place that is taken is in the table.
-        let place = unsafe { (&mut *self.places.get()).get_unchecked_mut(number as usize) };
+    pub(super) fn remove(&self, number: u32) {
+        let place = &mut self.places.borrow_mut()[number as usize];
         debug_assert!(place.resident().is_some(), "a place is left once");
         *place = Place::free(self.free.replace(number));
         self.count.set(self.count.get() - 1);
@@ -122,14 +112,12 @@ impl<T> Residents<T> {
     /// Who has this place, if anyone.
     #[inline]
     pub(super) fn get(&self, number: usize) -> Option<NonNull<T>> {
-        // SAFETY: nothing changes it now.
-        unsafe { &*self.places.get() }.get(number)?.resident()
+        self.places.borrow().get(number)?.resident()
     }
 
     /// Gives back the memory of places behind the last one that is taken.
     pub(super) fn settle(&self) {
-        // SAFETY: nothing else has a reference to it now.
-        let places = unsafe { &mut *self.places.get() };
+        let mut places = self.places.borrow_mut();
         let end = places.iter().rposition(|place| place.resident().is_some()).map_or(0, |n| n + 1);
         if places.capacity() <= 2 * end {
             return;
@@ -171,8 +159,7 @@ mod tests {
                 // In some of the time they come, in some they go.
                 let comes = random.random_range(0..10) < 2 + step / 300;
                 match model.remove(&person) {
-                    // SAFETY: it has that place.
-                    Some(place) if !comes => unsafe { residents.remove(place) },
+                    Some(place) if !comes => residents.remove(place),
                     Some(place) => drop(model.insert(person, place)),
                     None if comes => drop(model.insert(person, residents.insert(person))),
                     None => {}
@@ -197,17 +184,14 @@ mod tests {
         let residents = Residents::new();
         let places: Vec<_> = (0..1_000).map(|_| residents.insert(NonNull::from(&one))).collect();
         for &place in &places[10..] {
-            // SAFETY: it was given above.
-            unsafe { residents.remove(place) };
+            residents.remove(place);
         }
         assert_eq!(residents.insert(NonNull::from(&other)), places[999]);
-        // SAFETY: it was given above.
-        unsafe { residents.remove(places[999]) };
+        residents.remove(places[999]);
         residents.settle();
         assert_eq!((residents.end(), residents.count()), (10, 10));
         assert_eq!(residents.get(999), None);
-        // SAFETY: it was given above.
-        unsafe { residents.remove(places[3]) };
+        residents.remove(places[3]);
         residents.settle();
         assert_eq!(residents.insert(NonNull::from(&other)), places[3]);
         assert_eq!(residents.insert(NonNull::from(&other)), places[10]);

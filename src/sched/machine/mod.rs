@@ -390,8 +390,7 @@ impl Machine {
         } else {
             // SAFETY: its stack is taken back below.
             let started = unsafe { resident.started() };
-            // SAFETY: it is a resident until here.
-            unsafe { self.move_out(started) };
+            self.move_out(started);
         }
         // SAFETY: it does not run any more, and nobody gets from here to its stack.
         let stack = unsafe { resident.end() };
@@ -412,17 +411,12 @@ impl Machine {
     }
 
     /// A resident leaves, and its timer with it.
-    ///
-    /// # Safety
-    ///
-    /// It is one, and leaves once.
     #[inline]
-    unsafe fn move_out(&self, started: &Started) {
+    fn move_out(&self, started: &Started) {
         if let Some(key) = started.timer.take() {
             self.timers.borrow_mut().cancel(key);
         }
-        // SAFETY: the caller's promise; the place was given when it became one.
-        unsafe { self.residents.remove(started.place.get()) };
+        self.residents.remove(started.place.get());
         self.publish_residents();
     }
 
