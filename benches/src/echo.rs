@@ -43,6 +43,15 @@ impl Outcome {
 /// Keeps one message in flight on each connection. What the first on each takes is not counted: there is
 /// a stack for it to be had, and a registration.
 pub(crate) fn drive(server: &Server, connections: usize) -> io::Result<Outcome> {
+    drive_noting(server, connections, |_, _| ())
+}
+
+/// Tells of each answer when it came, counted from when answers count, and how long it took.
+fn drive_noting(
+    server: &Server,
+    connections: usize,
+    mut note: impl FnMut(Duration, Duration),
+) -> io::Result<Outcome> {
     let epoll = Epoll::new()?;
     let mut streams = HashMap::new();
     let message = [b'x'; MESSAGE];
@@ -79,6 +88,7 @@ pub(crate) fn drive(server: &Server, connections: usize) -> io::Result<Outcome> 
             let now = Instant::now();
             if answered == connections {
                 latency.record((now - *sent).as_nanos() as u64).map_err(io::Error::other)?;
+                note(now - start, now - *sent);
                 count += 1;
             } else if !std::mem::replace(known, true) {
                 answered += 1;
@@ -146,6 +156,92 @@ pub(crate) fn echo() {
         }
         table.finish();
     }
+}
+
+/// What is so much together is a window.
+const WINDOW: Duration = Duration::from_millis(50);
+
+/// How unevenly requests fare: of those that are answered in the same window, and windows among
+/// themselves.
+#[derive(Default)]
+struct Windows {
+    done: Vec<(f64, u64)>,
+    open: Vec<Duration>,
+    number: u128,
+}
+
+impl Windows {
+    fn note(&mut self, at: Duration, took: Duration) {
+        let number = at.as_nanos() / WINDOW.as_nanos();
+        if number != self.number {
+            self.close();
+            self.number = number;
+        }
+        self.open.push(took);
+    }
+
+    fn close(&mut self) {
+        self.open.sort_unstable();
+        if let Some(most) = self.open.get(self.open.len() * 99 / 100) {
+            let mean = self.open.iter().sum::<Duration>().as_secs_f64() / self.open.len() as f64;
+            self.done.push((most.as_secs_f64() / mean, self.open.len() as u64));
+        }
+        self.open.clear();
+    }
+
+    /// A window's p99 by its mean, the median of them; and requests a second in slow, middling and fast
+    /// ones.
+    fn figures(mut self) -> Vec<f64> {
+        // What the last one has is not all of it.
+        let number = |share: f64| ((self.done.len().max(1) - 1) as f64 * share) as usize;
+        let places = [number(0.05), number(0.5), number(0.95)];
+        self.done.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        let within = self.done.get(places[1]).map_or(f64::NAN, |window| window.0);
+        self.done.sort_unstable_by_key(|window| window.1);
+        let rate = |place: usize| self.done.get(place).map_or(f64::NAN, |window| window.1 as f64);
+        let rates = places.map(|place| rate(place) / WINDOW.as_secs_f64());
+        [within].into_iter().chain(rates).collect()
+    }
+}
+
+/// Why some of ten thousand requests take longer than others: because others are served before them, or because
+/// all take longer at times.
+pub(crate) fn evenness() {
+    const CONNECTIONS: usize = 10_000;
+
+    let entries = ["floor", "go", "pirn"].into_iter().filter(|who| contestants::is_built(who));
+    let mut lanes: Vec<_> = entries.map(|who| (who, Vec::new())).collect();
+    for _ in 0..2 * ROUNDS + 1 {
+        for (who, rounds) in &mut lanes {
+            let mut windows = Windows::default();
+            let outcome = Server::start(who, "serve", 2).and_then(|server| {
+                drive_noting(&server, CONNECTIONS, |at, took| windows.note(at, took))
+            });
+            match outcome {
+                Ok(outcome) => {
+                    let (mean, p99) =
+                        (outcome.latency.mean(), outcome.latency.value_at_quantile(0.99));
+                    let all = [mean / 1e6, p99 as f64 / 1e6, p99 as f64 / mean];
+                    rounds.push(all.into_iter().chain(windows.figures()).collect());
+                }
+                Err(error) => eprintln!("{who} failed: {error}"),
+            }
+        }
+    }
+    let columns = [
+        "mean ms",
+        "p99 ms",
+        "p99 by mean",
+        "the same in a window of 50 ms",
+        "requests a second, slow windows (p5)",
+        "middling",
+        "fast (p95)",
+    ];
+    let mut table = Table::new(&format!("evenness, {CONNECTIONS} connections"), &columns);
+    for (who, rounds) in lanes {
+        table.line(who, rounds);
+    }
+    table.finish();
 }
 
 /// Messages a second, over all connections: far from what the server can do, so that what they

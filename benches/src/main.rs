@@ -51,7 +51,7 @@ use std::process::ExitCode;
 
 type Row = (&'static str, fn());
 
-const ROWS: [Row; 21] = [
+const ROWS: [Row; 22] = [
     ("floors", floors::floors),
     ("switch", micro::switch),
     ("spawn", micro::spawn),
@@ -68,6 +68,7 @@ const ROWS: [Row; 21] = [
     ("timers", tree::timers),
     ("cancel", cancel::cancel),
     ("echo", echo::echo),
+    ("evenness", echo::evenness),
     ("http", http::http),
     ("idle", idle::idle),
     ("bulk", bulk::bulk),
