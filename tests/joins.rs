@@ -357,3 +357,32 @@ fn what_was_called_ends_the_process() {
     assert_eq!(output.status.code(), Some(7), "{:?} {said}", output.status);
     assert!(said.contains("spawned"), "{said}");
 }
+
+#[test]
+fn who_joins_itself_panics_as_in_std() {
+    // What std's thread says, which nobody can join any more.
+    let (theirs, heard) = std::sync::mpsc::channel();
+    let (tx, rx) = std::sync::mpsc::channel::<std::thread::JoinHandle<()>>();
+    let handle = std::thread::spawn(move || {
+        let me = rx.recv().unwrap();
+        let panic = panic::catch_unwind(AssertUnwindSafe(|| me.join())).unwrap_err();
+        theirs.send(*panic.downcast::<String>().unwrap()).unwrap();
+    });
+    tx.send(handle).unwrap();
+    let text = heard.recv().unwrap();
+    assert!(text.starts_with("failed to join thread"), "{text}");
+
+    on_workers(|runtime| {
+        runtime.run(|| {
+            let (tx, rx) = bounded::<pirn::thread::JoinHandle<()>>(1);
+            let (done, end) = bounded(1);
+            tx.send(pirn::spawn(move || {
+                let me = rx.recv().unwrap();
+                let panic = panic::catch_unwind(AssertUnwindSafe(|| me.join())).unwrap_err();
+                done.send(*panic.downcast::<String>().unwrap()).unwrap();
+            }))
+            .unwrap();
+            assert_eq!(end.recv().unwrap(), text);
+        });
+    });
+}

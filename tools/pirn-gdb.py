@@ -70,7 +70,7 @@ class Root:
         self.__dict__.update(shape)
         classes, reasons, sizes, names = fields[:4]
         self.descriptor, self.read, self.select, self.send = fields[4:8]
-        place, file, length, line, column, self.migrating, self.reason, self.started, _ = fields[8:]
+        place, file, length, line, column, self.migrating, self.reason, self.started, self.block = fields[8:]
         self.sizes = struct.unpack("<%dQ" % classes, read(sizes, 8 * classes))
         pairs = struct.unpack("<%dQ" % (2 * reasons), read(names, 16 * reasons))
         self.reasons = [text(*pair) for pair in zip(pairs[::2], pairs[1::2])]
@@ -159,10 +159,13 @@ class Machine:
         # What the machines of a runtime have in common.
         self.others = word(spawned_outside) + word(retired_live)
 
-    @staticmethod
-    def table(address):
-        begin, length = struct.unpack("<2Q", read(address, 16))
-        places = struct.unpack("<%dQ" % length, read(begin, 8 * length)) if length else ()
+    def table(self, address):
+        blocks, end = struct.unpack("<2Q", read(address, 16))
+        places = []
+        for begin in range(0, end, self.root.block):
+            count = min(self.root.block, end - begin)
+            block = word(blocks + 8 * (begin // self.root.block))
+            places += struct.unpack("<%dQ" % count, read(block, 8 * count))
         return [place for place in reversed(places) if place & 1 == 0]
 
     def those_who_call(self):

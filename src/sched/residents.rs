@@ -10,26 +10,39 @@ use std::ptr::{self, NonNull};
 
 /// See the module's description. Whatever a `T` is, its address is even.
 pub(super) struct Residents<T> {
-    places: RefCell<Vec<Place<T>>>,
+    blocks: RefCell<Vec<Block<T>>>,
     table: Table,
     /// The place that was left last, or [`NONE`].
     free: Cell<u32>,
     count: Cell<usize>,
 }
 
+/// The table grows by blocks, so that it never has to be copied.
+type Block<T> = Box<[Place<T>; BLOCK]>;
+
+/// How many places a block has: a page of them.
+pub(super) const BLOCK: usize = 512;
+
 /// Where the places are, for a debugger.
 #[repr(C)]
 pub(super) struct Table {
-    /// Each is the address of a resident, or odd.
-    begin: Cell<*const ()>,
-    len: Cell<usize>,
+    /// The addresses of the blocks.
+    blocks: Cell<*const ()>,
+    /// Places from this one on have not been given.
+    end: Cell<usize>,
 }
 
 /// No place.
 const NONE: u32 = u32::MAX >> 1;
 
-/// A resident; or, odd, the number of the place that was left before this one was.
+/// The address of a resident; or, odd, the number of the place that was left before this one was.
 struct Place<T>(*mut T);
+
+impl<T> Clone for Place<T> {
+    fn clone(&self) -> Place<T> {
+        Place(self.0)
+    }
+}
 
 impl<T> Place<T> {
     #[inline]
@@ -49,12 +62,17 @@ impl<T> Place<T> {
     }
 }
 
+#[inline]
+fn at<T>(blocks: &mut [Block<T>], number: usize) -> &mut Place<T> {
+    &mut blocks[number / BLOCK][number % BLOCK]
+}
+
 impl<T> Residents<T> {
     pub(super) fn new() -> Residents<T> {
         const { assert!(align_of::<T>() > 1) };
         Residents {
-            places: RefCell::default(),
-            table: Table { begin: Cell::new(ptr::null()), len: Cell::new(0) },
+            blocks: RefCell::default(),
+            table: Table { blocks: Cell::new(ptr::null()), end: Cell::new(0) },
             free: Cell::new(NONE),
             count: Cell::new(0),
         }
@@ -66,9 +84,9 @@ impl<T> Residents<T> {
         self.count.get()
     }
 
-    /// No place has this number or a higher one.
+    /// No place that is taken has this number or a higher one.
     pub(super) fn end(&self) -> usize {
-        self.table.len.get()
+        self.table.end.get()
     }
 
     pub(super) fn table(&self) -> *const Table {
@@ -78,32 +96,39 @@ impl<T> Residents<T> {
     /// Someone comes. Which place it has.
     #[inline]
     pub(super) fn insert(&self, resident: NonNull<T>) -> u32 {
-        let number = self.free.get();
-        if number == NONE {
-            return self.append(resident);
-        }
-        let place = &mut self.places.borrow_mut()[number as usize];
-        self.free.set(place.next_free());
-        *place = Place(resident.as_ptr());
+        let number = match self.free.get() {
+            NONE => self.append(),
+            free => {
+                let next = at(&mut self.blocks.borrow_mut(), free as usize).next_free();
+                self.free.set(next);
+                free
+            }
+        };
+        *at(&mut self.blocks.borrow_mut(), number as usize) = Place(resident.as_ptr());
         self.count.set(self.count.get() + 1);
         number
     }
 
-    fn append(&self, resident: NonNull<T>) -> u32 {
-        let mut places = self.places.borrow_mut();
-        let number = u32::try_from(places.len()).ok().filter(|&number| number < NONE);
+    /// A place that has never been given.
+    fn append(&self) -> u32 {
+        let end = self.table.end.get();
+        let number = u32::try_from(end).ok().filter(|&number| number < NONE);
         let number = number.expect("two thousand million residents");
-        places.push(Place(resident.as_ptr()));
-        self.table.begin.set(places.as_ptr().cast());
-        self.table.len.set(places.len());
-        self.count.set(self.count.get() + 1);
+        if end.is_multiple_of(BLOCK) {
+            let mut blocks = self.blocks.borrow_mut();
+            let block = vec![Place::free(NONE); BLOCK].into_boxed_slice();
+            blocks.push(block.try_into().unwrap_or_else(|_| unreachable!("of this length")));
+            self.table.blocks.set(blocks.as_ptr().cast());
+        }
+        self.table.end.set(end + 1);
         number
     }
 
     /// Whoever has this place leaves.
     #[inline]
     pub(super) fn remove(&self, number: u32) {
-        let place = &mut self.places.borrow_mut()[number as usize];
+        let mut blocks = self.blocks.borrow_mut();
+        let place = at(&mut blocks, number as usize);
         debug_assert!(place.resident().is_some(), "a place is left once");
         *place = Place::free(self.free.replace(number));
         self.count.set(self.count.get() - 1);
@@ -112,26 +137,28 @@ impl<T> Residents<T> {
     /// Who has this place, if anyone.
     #[inline]
     pub(super) fn get(&self, number: usize) -> Option<NonNull<T>> {
-        self.places.borrow().get(number)?.resident()
+        self.blocks.borrow().get(number / BLOCK)?[number % BLOCK].resident()
     }
 
-    /// Gives back the memory of places behind the last one that is taken.
+    /// Gives back the memory of blocks behind the last place that is taken.
     pub(super) fn settle(&self) {
-        let mut places = self.places.borrow_mut();
-        let end = places.iter().rposition(|place| place.resident().is_some()).map_or(0, |n| n + 1);
-        if places.capacity() <= 2 * end {
+        let end = (0..self.end()).rev().find(|&number| self.get(number).is_some());
+        let end = end.map_or(0, |last| last + 1);
+        let mut blocks = self.blocks.borrow_mut();
+        if end.div_ceil(BLOCK) == blocks.len() {
             return;
         }
-        places.truncate(end);
-        places.shrink_to_fit();
+        blocks.truncate(end.div_ceil(BLOCK));
+        blocks.shrink_to_fit();
         self.free.set(NONE);
-        for (number, place) in places.iter_mut().enumerate().rev() {
+        for number in (0..end).rev() {
+            let place = at(&mut blocks, number);
             if place.resident().is_none() {
                 *place = Place::free(self.free.replace(number as u32));
             }
         }
-        self.table.begin.set(places.as_ptr().cast());
-        self.table.len.set(end);
+        self.table.blocks.set(blocks.as_ptr().cast());
+        self.table.end.set(end);
     }
 }
 
@@ -149,15 +176,15 @@ mod tests {
     /// Against a map, with many seeds.
     #[test]
     fn agrees_with_a_map() {
-        let people: Vec<u64> = (0..300).collect();
+        let people: Vec<u64> = (0..2_000).collect();
         for seed in 0..100 {
             let mut random = StdRng::seed_from_u64(seed);
             let residents = Residents::new();
             let mut model = BTreeMap::new();
-            for step in 0..2_000 {
+            for step in 0..8_000 {
                 let person = NonNull::from(&people[random.random_range(0..people.len())]);
                 // In some of the time they come, in some they go.
-                let comes = random.random_range(0..10) < 2 + step / 300;
+                let comes = random.random_range(0..10) < 9 - step / 1_000;
                 match model.remove(&person) {
                     Some(place) if !comes => residents.remove(place),
                     Some(place) => drop(model.insert(person, place)),
@@ -191,9 +218,16 @@ mod tests {
         residents.settle();
         assert_eq!((residents.end(), residents.count()), (10, 10));
         assert_eq!(residents.get(999), None);
+        // In the same block, of which nothing can be given back.
         residents.remove(places[3]);
         residents.settle();
         assert_eq!(residents.insert(NonNull::from(&other)), places[3]);
         assert_eq!(residents.insert(NonNull::from(&other)), places[10]);
+        for place in 0..11 {
+            residents.remove(place);
+        }
+        residents.settle();
+        assert_eq!((residents.end(), residents.count()), (0, 0));
+        assert_eq!(residents.insert(NonNull::from(&one)), 0);
     }
 }

@@ -9,6 +9,7 @@ use crate::sched;
 use crate::thread::{Result, Thread};
 use std::cell::UnsafeCell;
 use std::fmt;
+use std::io;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::pin::Pin;
@@ -139,6 +140,10 @@ fn wait_for_end(coroutine: &Coroutine, cancel: Cancel) {
 #[inline(never)]
 fn wait_parked(coroutine: &Coroutine, mut cancel: Cancel) {
     let header = coroutine.header();
+    if sched::current_coroutine() == Some(coroutine.as_ptr()) {
+        // As std says it.
+        panic!("failed to join thread: {}", io::Error::from_raw_os_error(libc::EDEADLK));
+    }
     while !header.status.is_complete() {
         if cancel == Cancel::Tell && park::is_over() {
             let _asked = sched::cancel(coroutine);
@@ -201,6 +206,10 @@ impl<T> JoinHandle<T> {
     ///
     /// If the coroutine panicked, with the panic's payload; if it was cancelled, with
     /// [`Cancelled`](crate::Cancelled).
+    ///
+    /// # Panics
+    ///
+    /// If a coroutine joins itself.
     ///
     /// # Examples
     ///
@@ -312,6 +321,10 @@ impl<T> LocalJoinHandle<T> {
     /// # Errors
     ///
     /// As [`JoinHandle::join`].
+    ///
+    /// # Panics
+    ///
+    /// If it joins itself.
     pub fn join(self) -> Result<T> {
         self.inner.join()
     }

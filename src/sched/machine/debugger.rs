@@ -9,7 +9,8 @@
 //!  .pirn.gdb        the machines' own stacks
 //!   Root.first ---> Entry -----------------> Entry ---> null
 //!   Root.header       |  current: &Cell<*Header>
-//!   Root.reasons      |  residents: &Table, of Headers; what is odd there is free
+//!   Root.reasons      |  residents: &Table, of blocks of Headers; what is odd there
+//!                     |  is free
 //! ```
 //!
 //! One that was called by its joiner is no resident. It has its joiner for `Root.header.caller`, where
@@ -27,7 +28,7 @@
 use super::Machine;
 use crate::coroutine::{Header, Shape};
 use crate::park::{ParkRequest, WaitReason};
-use crate::sched::residents::Table;
+use crate::sched::residents::{BLOCK, Table};
 use crate::sched::shared::Shared;
 use crate::stack::Class;
 use std::cell::Cell;
@@ -70,7 +71,8 @@ struct Root {
     reason: u32,
     /// Where a header has the address of the rest.
     started: u32,
-    reserved: u32,
+    /// How many places a block of residents has.
+    block: u32,
 }
 
 #[repr(C)]
@@ -116,7 +118,7 @@ static ROOT: Root = Root {
     migrating: cfg!(feature = "migrating") as u32,
     reason: offset_of!(ParkRequest, reason) as u32,
     started: Shape::STARTED,
-    reserved: 0,
+    block: BLOCK as u32,
 };
 
 const PLACE: &Location<'static> = Location::caller();
