@@ -9,7 +9,7 @@ use crate::netpoller::{Done, Side, Source};
 use crate::park::{Cancel, WaitReason};
 use socket2::{SockAddr, SockRef};
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -17,9 +17,11 @@ use std::time::{Duration, Instant};
 pub(super) struct Socket {
     source: Source,
     limits: Limits,
-    /// Whether somebody has a duplicate whose descriptor is his to set the flags of.
-    is_shared: RwLock<bool>,
 }
+
+/// Held by calls that depend on the flags of their descriptor, and by whoever gives a duplicate away: some
+/// sockets have one of these together, by the numbers of their descriptors.
+static FLAGS: [RwLock<()>; 16] = [const { RwLock::new(()) }; 16];
 
 impl Socket {
     /// Takes over a socket that we have made ourselves.
@@ -30,7 +32,7 @@ impl Socket {
         if kind.lingers {
             source.set_close(close_slowly);
         }
-        Socket { source, limits: Limits::default(), is_shared: RwLock::new(false) }
+        Socket { source, limits: Limits::default() }
     }
 
     /// Takes over a descriptor with the options it has: timeouts, and the wish not to wait.
@@ -59,12 +61,17 @@ impl Socket {
             Err(shared) => {
                 let duplicate = shared.source.as_fd().try_clone_to_owned()?;
                 // After the last call that depends on the flag.
-                *shared.is_shared.write().unwrap_or_else(PoisonError::into_inner) = true;
+                let _no_calls = shared.flags().write().unwrap_or_else(PoisonError::into_inner);
+                shared.source.set_shared();
                 duplicate
             }
         };
         SockRef::from(&fd).set_nonblocking(nonblocking)?;
         Ok(fd)
+    }
+
+    fn flags(&self) -> &'static RwLock<()> {
+        &FLAGS[self.as_fd().as_raw_fd() as usize % FLAGS.len()]
     }
 
     /// Calls `op`, which receives something, until it does not block.
@@ -190,8 +197,8 @@ impl Socket {
             Side::Write => WaitReason::Write,
         };
         self.source.io(side, reason, deadline, |fd| {
-            let is_shared = self.is_shared.read().unwrap_or_else(PoisonError::into_inner);
-            if *is_shared {
+            let _during_the_call = self.flags().read().unwrap_or_else(PoisonError::into_inner);
+            if self.source.is_shared() {
                 return Err(io::Error::from_raw_os_error(libc::EINVAL));
             }
             Ok(Done { value: op(fd)?, drained: false })

@@ -15,6 +15,7 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,10 @@ pub(crate) struct Done<T> {
     pub(crate) drained: bool,
 }
 
+/// What closes the descriptors of [`Source::set_close`]: one function for all of them, since there are many
+/// sources, and few of them have it.
+static CLOSE: OnceLock<fn(OwnedFd)> = OnceLock::new();
+
 /// An owned descriptor and the slot in which its waiters are found.
 pub(crate) struct Source {
     fd: ManuallyDrop<OwnedFd>,
@@ -33,8 +38,10 @@ pub(crate) struct Source {
     /// What the user asked for by `set_nonblocking`.
     user_nonblocking: AtomicBool,
     short_reads_drain: bool,
-    /// What closes it, if to do so here would stop a worker.
-    close: Option<fn(OwnedFd)>,
+    /// To close it here would stop a worker: [`CLOSE`] does.
+    has_close: bool,
+    /// Somebody has a duplicate whose descriptor is his to set the flags of.
+    is_shared: AtomicBool,
 }
 
 impl Source {
@@ -45,7 +52,8 @@ impl Source {
             slot: slot::allocate(),
             user_nonblocking: AtomicBool::new(false),
             short_reads_drain: false,
-            close: None,
+            has_close: false,
+            is_shared: AtomicBool::new(false),
         }
     }
 
@@ -55,9 +63,20 @@ impl Source {
         self.short_reads_drain = true;
     }
 
-    /// Closing it may take its time, and is left to `close`.
+    /// Closing it may take its time, and is left to `close`, which is the same one each time.
     pub(crate) fn set_close(&mut self, close: fn(OwnedFd)) {
-        self.close = Some(close);
+        CLOSE.get_or_init(|| close);
+        self.has_close = true;
+    }
+
+    /// Notes that somebody has a duplicate whose descriptor is his to set the flags of.
+    pub(crate) fn set_shared(&self) {
+        self.is_shared.store(true, Ordering::Relaxed);
+    }
+
+    #[cfg(target_os = "linux")]
+    pub(crate) fn is_shared(&self) -> bool {
+        self.is_shared.load(Ordering::Relaxed)
     }
 
     /// What a read of `count` bytes into so much room proves: it has emptied the descriptor, unless
@@ -384,7 +403,7 @@ pub(super) const SHORT_READ_DRAINS: bool =
 
 impl Drop for Source {
     fn drop(&mut self) {
-        let close = self.close;
+        let close = CLOSE.get().filter(|_| self.has_close);
         // SAFETY: the source is not used after its drop.
         let fd = unsafe { self.release() };
         match close {
