@@ -414,7 +414,9 @@ impl Machine {
     #[inline]
     fn move_out(&self, started: &Started) {
         if let Some(key) = started.timer.take() {
-            self.timers.borrow_mut().cancel(key);
+            let mut timers = self.timers.borrow_mut();
+            timers.cancel(key);
+            self.processor.counters.timers.store(timers.len(), Ordering::Relaxed);
         }
         self.residents.remove(started.place.get());
         self.publish_residents();
