@@ -373,7 +373,9 @@ impl Machine {
         // SAFETY: it has started, and this is its home.
         let started = unsafe { header.as_ref().resident().started() };
         started.caller.set(ptr::null());
-        started.place.set(self.residents.insert(header));
+        let place = self.residents.insert(header);
+        started.place.set(place);
+        self.walks.note_given(place);
         self.publish_residents();
     }
 
