@@ -1,5 +1,6 @@
 //! `block_in_place`, and what becomes of a worker's other work while it is stuck.
 
+use pirn::{WorkerMetrics, WorkerState};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
@@ -293,6 +294,38 @@ fn surplus_machines_go_away_again() {
         // And the runtime works as before.
         assert_eq!(runtime.run(|| pirn::spawn(|| 4).join().unwrap()), 4);
     }
+}
+
+/// One that sleeps is told that its time is over, also while the workers have no rest.
+#[test]
+fn surplus_machines_go_away_from_a_busy_runtime() {
+    let runtime = runtime(1);
+    let (open, gate) = mpsc::channel::<()>();
+    let (held, holding) = mpsc::channel();
+    let stop = Arc::new(AtomicBool::new(false));
+    let stopped = stop.clone();
+    let busy = runtime.spawn(move || {
+        held.send(()).unwrap();
+        pirn::block_in_place(|| gate.recv()).unwrap_err();
+        while !stopped.load(Ordering::Relaxed) {
+            pirn::thread::yield_now();
+        }
+    });
+    holding.recv().unwrap();
+    // Only a surplus machine can run this.
+    runtime.spawn(|| ()).join().unwrap();
+    let wait_for = |happened: &dyn Fn(&[WorkerMetrics]) -> bool| {
+        let patience = Instant::now() + PATIENCE;
+        while !happened(&runtime.metrics().workers) {
+            assert!(Instant::now() < patience, "{:?}", runtime.metrics());
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    wait_for(&|workers| workers.iter().any(|w| w.surplus && w.state == WorkerState::Asleep));
+    drop(open);
+    wait_for(&|workers| workers.len() == 1);
+    stop.store(true, Ordering::Relaxed);
+    busy.join().unwrap();
 }
 
 /// Started, blocked and ended over and over: no surplus machine is left, none is missing.

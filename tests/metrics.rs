@@ -55,6 +55,22 @@ fn check_sums(metrics: &Metrics) {
     assert!(metrics.blocking_threads <= metrics.blocking_peak_threads);
 }
 
+/// However many are taken back at once, none is counted that is not set any more.
+#[test]
+fn timers_that_are_taken_back_do_not_count() {
+    for count in [1, 64, 65, 66, 200] {
+        let runtime = runtime(1);
+        let waiting: Vec<_> = (0..count)
+            .map(|_| runtime.spawn(|| pirn::thread::park_timeout(Duration::from_secs(3600))))
+            .collect();
+        until(&runtime, |metrics| metrics.workers[0].timers == count);
+        // Those that are set for the earliest go last.
+        waiting.iter().rev().for_each(|one| one.thread().unpark());
+        waiting.into_iter().for_each(|one| one.join().unwrap());
+        assert_eq!(at_rest(&runtime).workers[0].timers, 0, "of {count}");
+    }
+}
+
 /// Whether so many runs have ended in a park, and nobody runs.
 fn have_parked(metrics: &Metrics, parks: u64) -> bool {
     let asleep = metrics.workers.iter().all(|worker| worker.state == WorkerState::Asleep);

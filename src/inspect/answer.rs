@@ -276,9 +276,7 @@ fn coroutines(filter: Filter, order: Order, page: Page) -> String {
         let answers = said.workers.iter_mut().filter_map(|(_, answer)| answer.take());
         found.extend(answers.flat_map(|part| part.0));
     }
-    found.sort_unstable();
-    // Who was on its way from one machine to another may have been seen at both.
-    found.dedup_by_key(|rank| rank.1);
+    arrange(&mut found);
     let id = |&(_, id): &(u64, u64)| if order.reverse { u64::MAX - id } else { id };
     let ids: Vec<u64> = found.iter().skip(page.offset).take(page.limit).map(id).collect();
     let mut object = Object::new();
@@ -292,6 +290,14 @@ fn coroutines(filter: Filter, order: Order, page: Page) -> String {
         object.end()
     });
     object.end()
+}
+
+/// Sorts by rank, in which the second part names a coroutine. Who was on its way from one machine to
+/// another may have been seen at both, and was older by then: one rank is enough.
+fn arrange(found: &mut Vec<(u64, u64)>) {
+    found.sort_unstable_by_key(|&(rank, id)| (id, rank));
+    found.dedup_by_key(|rank| rank.1);
+    found.sort_unstable();
 }
 
 /// Those that one has spawned, or whose spawners have ended, and how many each has spawned.
@@ -329,4 +335,16 @@ fn tree(parent: Option<u64>, page: Page) -> String {
         object.end()
     });
     object.end()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::arrange;
+
+    #[test]
+    fn who_is_seen_at_two_ages_counts_once() {
+        let mut found = vec![(30, 1), (25, 4), (20, 1), (10, 3), (10, 2)];
+        arrange(&mut found);
+        assert_eq!(found, [(10, 2), (10, 3), (20, 1), (25, 4)]);
+    }
 }

@@ -48,6 +48,9 @@ const BLOCKED_FOR: Duration = Duration::from_millis(5);
 const LATE: Duration = Duration::from_millis(20);
 /// How long a machine may go without a poll before it is nudged.
 const NUDGE_AFTER: Duration = Duration::from_millis(1);
+/// How long no regular worker has been stuck before surplus machines are told: where some are every
+/// now and then, they are needed again.
+const DISMISS_AFTER: Duration = Duration::from_millis(150);
 /// How often caches and stacks are looked after.
 const UPKEEP_EVERY: Duration = Duration::from_millis(50);
 
@@ -173,6 +176,8 @@ struct Watcher {
     seen: HashMap<usize, Seen>,
     upkeep_at: Instant,
     upkeep_pending: bool,
+    /// When a regular worker was last stuck, until surplus machines have been told that none is.
+    last_stuck: Option<Instant>,
     /// Nothing goes on, and the machines have given back what they kept.
     settled: bool,
 }
@@ -199,6 +204,7 @@ impl Watcher {
             seen: HashMap::new(),
             upkeep_at: Instant::now() + UPKEEP_EVERY,
             upkeep_pending: false,
+            last_stuck: None,
             settled: false,
         }
     }
@@ -334,6 +340,7 @@ impl Watcher {
             self.report(processor, stuck_for);
         }
         self.shared.sysmon.stuck.store(stuck_workers, Ordering::Relaxed);
+        self.dismiss(&processors, stuck_workers, now);
         if waiting {
             // While the runtime stops, too: a stuck coroutine may wait for what has not started.
             retaken |= self.find_taker(able, processors.len());
@@ -344,6 +351,19 @@ impl Watcher {
         }
         self.seen.retain(|number, _| processors.iter().any(|p| p.number == *number));
         retaken
+    }
+
+    /// Wakes surplus machines whose time has been over for a while, to see that: one that sleeps would
+    /// stay until something came for it, and each spawn would look for a sleeper that may not be woken.
+    fn dismiss(&mut self, processors: &[Arc<Processor>], stuck_workers: usize, now: Instant) {
+        if stuck_workers > 0 {
+            self.last_stuck = Some(now);
+        } else if self.last_stuck.is_some_and(|last| now - last >= DISMISS_AFTER) {
+            self.last_stuck = None;
+            for surplus in processors.iter().filter(|p| p.surplus && p.sleep.wake()) {
+                surplus.driver.interrupt();
+            }
+        }
     }
 
     /// Sees to it that a machine whose schedules are few and long polls now and then.

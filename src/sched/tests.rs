@@ -300,12 +300,18 @@ struct Walk {
     seen: Mutex<Vec<u64>>,
     steps: Mutex<Vec<u64>>,
     done: AtomicBool,
+    /// Begins with those that have not started.
+    has_all: bool,
 }
 
 impl Survey for Walk {
     fn visit(&self, residence: &Residence<'_>) -> Visit {
         let schedules = residence.processor().watch.schedules.load(Ordering::Relaxed);
-        self.steps.lock().unwrap().push(schedules);
+        let mut steps = self.steps.lock().unwrap();
+        if self.has_all && steps.is_empty() {
+            residence.unstarted(|sighting| self.seen.lock().unwrap().push(sighting.header.id));
+        }
+        steps.push(schedules);
         if residence.next_residents(|sighting| self.seen.lock().unwrap().push(sighting.header.id)) {
             self.done.store(true, Ordering::Release);
             return Visit::Done;
@@ -391,6 +397,46 @@ fn residents_may_end_during_a_walk() {
         let all_seen = stayed.lock().unwrap().iter().all(|id| seen.binary_search(id).is_ok());
         assert!(all_seen, "whoever stays is seen");
     }
+}
+
+/// Those that it begins with start while it is on its way, in places that it has not come to.
+#[test]
+fn whoever_starts_during_a_walk_is_not_seen_again() {
+    const STARTED: usize = 50;
+    let scheduler = Scheduler::new();
+    let parked = crowd(&scheduler, 3000);
+    parked[..100].iter().for_each(Thread::unpark);
+    let processor = scheduler.shared.processors()[0].clone();
+    let residents = &processor.counters.residents;
+    let gone = |state: &State| state.asleep && residents.load(Ordering::Relaxed) == 2900;
+    drop(scheduler.world.wait_until(gone));
+    let walk = Arc::new(Walk { has_all: true, ..Walk::default() });
+    let (theirs, asked) = (walk.clone(), processor.clone());
+    scheduler.spawn(move || {
+        let left = Arc::new(AtomicUsize::new(STARTED));
+        for _ in 0..STARTED {
+            let left = left.clone();
+            drop(spawn(move || {
+                left.fetch_sub(1, Ordering::Relaxed);
+                park();
+            }));
+        }
+        assert!(asked.ask(theirs.clone()));
+        while !theirs.done.load(Ordering::Acquire) {
+            yield_now();
+        }
+        assert_eq!(left.load(Ordering::Relaxed), 0);
+    });
+    let all = 2900 + STARTED;
+    let here = |state: &State| state.asleep && residents.load(Ordering::Relaxed) == all;
+    drop(scheduler.world.wait_until(here));
+    assert!(walk.done.load(Ordering::Acquire));
+    let mut seen = walk.seen.lock().unwrap().clone();
+    let count = seen.len();
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), count, "each is seen once");
+    assert!(count >= all, "{count}");
 }
 
 /// Where many have been and few are left, a walk passes the places of those that have gone.

@@ -373,7 +373,9 @@ impl Machine {
         // SAFETY: it has started, and this is its home.
         let started = unsafe { header.as_ref().resident().started() };
         started.caller.set(ptr::null());
-        started.place.set(self.residents.insert(header));
+        let place = self.residents.insert(header);
+        started.place.set(place);
+        self.walks.note_given(place);
         self.publish_residents();
     }
 
@@ -414,7 +416,9 @@ impl Machine {
     #[inline]
     fn move_out(&self, started: &Started) {
         if let Some(key) = started.timer.take() {
-            self.timers.borrow_mut().cancel(key);
+            let mut timers = self.timers.borrow_mut();
+            timers.cancel(key);
+            self.processor.counters.timers.store(timers.len(), Ordering::Relaxed);
         }
         self.residents.remove(started.place.get());
         self.publish_residents();

@@ -8,7 +8,7 @@ use crate::coroutine::{Coroutine, Header};
 use crate::sched::processor::Processor;
 use crate::sched::survey::{Residence, Sighting, Standing, Survey, Visit};
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
 /// Residents that a walk sees at a time: some 50 us of work when none of them is in a cache.
@@ -21,8 +21,10 @@ pub(super) struct Walks {
     surveys: RefCell<VecDeque<Arc<dyn Survey>>>,
     /// The first has begun.
     begun: Cell<bool>,
-    /// The places below this one are those that it has not come to.
+    /// The places below this one are those that it has not come to. 0 if there is none.
     left: Cell<usize>,
+    /// Those of them that were given since it began. Whoever has one has come since.
+    given: RefCell<HashSet<u32>>,
     /// When the next step is due while there is work: what runs here has as long as a step takes.
     due: Cell<u64>,
 }
@@ -33,8 +35,32 @@ impl Walks {
             surveys: RefCell::new(VecDeque::new()),
             begun: Cell::new(false),
             left: Cell::new(0),
+            given: RefCell::default(),
             due: Cell::new(0),
         }
+    }
+
+    /// Somebody has got this place.
+    #[inline]
+    pub(super) fn note_given(&self, place: u32) {
+        if (place as usize) < self.left.get() {
+            self.note_given_ahead(place);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn note_given_ahead(&self, place: u32) {
+        self.given.borrow_mut().insert(place);
+    }
+
+    /// The first has ended.
+    fn end(&self) {
+        self.begun.set(false);
+        self.left.set(0);
+        self.given.take();
+        self.due.set(0);
+        drop(self.surveys.borrow_mut().pop_front());
     }
 
     fn first(&self) -> Option<Arc<dyn Survey>> {
@@ -77,9 +103,7 @@ impl Machine {
             walks.left.set(self.residents.end());
         }
         if survey.visit(&Residence { machine: self, retiring }) == Visit::Done {
-            walks.begun.set(false);
-            walks.due.set(0);
-            drop(walks.surveys.borrow_mut().pop_front());
+            walks.end();
         }
     }
 
@@ -128,19 +152,21 @@ impl Residence<'_> {
     }
 
     /// Looks at some of those who live here, from where this walk's last call has ended. `true`: those
-    /// were the last. Who has come since the walk began may be among them.
+    /// were the last. Who has come since the walk began is not seen.
     ///
     /// What they have lent out for their waits, descriptors included, stays as it is meanwhile.
     pub(crate) fn next_residents(&self, mut look: impl FnMut(&Sighting<'_>)) -> bool {
         let walks = &self.machine.walks;
         let left = walks.left.get();
+        let given = walks.given.borrow();
         let mut seen = 0;
         for place in (left.saturating_sub(PLACES)..left).rev() {
             if seen == STEP {
                 break;
             }
             walks.left.set(place);
-            if let Some(one) = self.resident(place) {
+            let old = given.is_empty() || !given.contains(&(place as u32));
+            if let Some(one) = self.resident(place).filter(|_| old) {
                 look(&one);
                 seen += 1;
             }
