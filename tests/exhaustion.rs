@@ -148,6 +148,68 @@ fn the_map_count_runs_out() {
     assert!(message.contains("sysctl"), "{message}");
 }
 
+/// All map entries that there are.
+struct Hoard {
+    start: *mut libc::c_void,
+    len: usize,
+}
+
+impl Hoard {
+    fn new() -> Hoard {
+        const PAGE: usize = 4096;
+        let most = fs::read_to_string("/proc/sys/vm/max_map_count").unwrap();
+        let most: usize = most.trim().parse().unwrap();
+        let len = 2 * PAGE * (most + 1);
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: a new mapping, of which nobody uses a page. What is mapped below is never unmapped.
+        unsafe {
+            let start = libc::mmap(std::ptr::null_mut(), len, libc::PROT_NONE, flags, -1, 0);
+            assert_ne!(start, libc::MAP_FAILED);
+            // Each other page becomes a mapping of its own.
+            let mut pages = (0..=most).map(|number| start.byte_add(2 * PAGE * number));
+            assert!(pages.any(|page| libc::mprotect(page, PAGE, libc::PROT_READ) != 0));
+            // The last ones, which do not merge with each other.
+            for protection in [libc::PROT_READ, libc::PROT_NONE].into_iter().cycle() {
+                let one = libc::mmap(std::ptr::null_mut(), PAGE, protection, flags, -1, 0);
+                if one == libc::MAP_FAILED {
+                    return Hoard { start, len };
+                }
+            }
+        }
+        unreachable!("the system has no limit")
+    }
+}
+
+impl Drop for Hoard {
+    fn drop(&mut self) {
+        // SAFETY: its own mapping.
+        assert_eq!(unsafe { libc::munmap(self.start, self.len) }, 0);
+    }
+}
+
+/// Not by stacks, so that nothing is left to the allocator either.
+#[test]
+fn others_use_up_the_map_entries() {
+    if !is_child() {
+        return passes_in_child("others_use_up_the_map_entries", |child| {
+            // One that cannot grow then.
+            child.env("MALLOC_ARENA_MAX", "1");
+        });
+    }
+    let runtime = begun(pirn::Builder::new().workers(1));
+    let error = runtime.run(|| {
+        let spawn = || pirn::thread::Builder::new().stack_size(8 << 20).spawn(|| 9);
+        let hoard = Hoard::new();
+        let refused = spawn().map(drop);
+        drop(hoard);
+        assert_eq!(spawn().unwrap().join().unwrap(), 9);
+        refused.unwrap_err()
+    });
+    assert_eq!(error.kind(), ErrorKind::OutOfMemory);
+    let message = error.to_string();
+    assert!(message.contains("vm.max_map_count") && message.contains("sysctl"), "{message}");
+}
+
 #[test]
 fn the_short_forms_panic_where_the_builder_returns_an_error() {
     if !is_child() {
