@@ -2,7 +2,9 @@
 //!
 //! A pool with a cap. A job goes to an idle thread, or to a new one, or at the cap into a queue;
 //! threads without a job retire after a while. If the system refuses a thread and there is none
-//! at all, the caller runs the job in place: blocking work never fails for lack of a thread.
+//! at all, the caller runs the job in place: blocking work never fails for lack of a thread. If there
+//! are some, the job waits for one of them, and its waiter asks for another now and then: what the
+//! others do may take for ever.
 
 #![expect(unsafe_code, reason = "claims the ticket of whoever waits for a job")]
 
@@ -19,6 +21,10 @@ use std::time::{Duration, Instant};
 
 /// How long a thread waits for another job.
 const RETIRE_AFTER: Duration = Duration::from_secs(10);
+/// How long after a refusal the system is asked for a thread again, and the longest: each time it is
+/// twice as long as the one before.
+const FIRST_RETRY: Duration = Duration::from_millis(10);
+const LONGEST_RETRY: Duration = Duration::from_secs(1);
 
 type Work = Box<dyn FnOnce() + Send>;
 
@@ -52,6 +58,8 @@ struct State {
     idle: usize,
     /// Threads that take no jobs any more, while the destructors of their thread-locals run.
     ending: usize,
+    /// A thread was refused, for which a job may still wait.
+    refused: bool,
     closed: bool,
     handles: Vec<JoinHandle<()>>,
     started: u64,
@@ -77,8 +85,9 @@ impl BlockingPool {
         BlockingPool { shared: Arc::new(pool) }
     }
 
-    /// Queues a job. `Err` gives its work back: no thread can be had, now or later.
-    fn submit(&self, job: Job) -> Result<(), Work> {
+    /// Queues a job. `Err` gives its work back: no thread can be had, now or later. `Ok(false)`: a thread
+    /// for it was refused, and the others are busy.
+    fn submit(&self, job: Job) -> Result<bool, Work> {
         let pool = &self.shared;
         let mut state = pool.lock();
         if state.closed {
@@ -89,7 +98,7 @@ impl BlockingPool {
         if job.is_lookup {
             if state.lookups >= pool.cap.div_ceil(2) {
                 state.held_back.push_back(job);
-                return Ok(());
+                return Ok(true);
             }
             state.lookups += 1;
         }
@@ -97,23 +106,17 @@ impl BlockingPool {
         if state.idle >= state.jobs.len() {
             drop(state);
             pool.work.notify_one();
-            return Ok(());
+            return Ok(true);
         }
         if state.threads >= pool.cap {
-            return Ok(());
+            return Ok(true);
         }
-        state.threads += 1;
-        state.peak = state.peak.max(state.threads);
-        match self.start_thread() {
-            Ok(handle) => {
-                state.handles.retain(|handle| !handle.is_finished());
-                state.handles.push(handle);
-                Ok(())
-            }
+        match self.add_thread(&mut state) {
+            Ok(()) => Ok(true),
             Err(_) => {
-                state.threads -= 1;
                 if state.threads > 0 {
-                    return Ok(());
+                    state.refused = true;
+                    return Ok(false);
                 }
                 state.started -= 1;
                 state.in_place += 1;
@@ -122,6 +125,28 @@ impl BlockingPool {
                 Err(job.work)
             }
         }
+    }
+
+    /// Asks again for the threads that were refused, if jobs still wait for them. `false`: nothing is
+    /// left to be asked for.
+    fn retry(&self) -> bool {
+        let mut state = self.shared.lock();
+        if !state.refused || state.closed {
+            return false;
+        }
+        let room = self.shared.cap.saturating_sub(state.threads);
+        let missing = state.jobs.len().saturating_sub(state.idle).min(room);
+        state.refused = (0..missing).any(|_| self.add_thread(&mut state).is_err());
+        state.refused
+    }
+
+    fn add_thread(&self, state: &mut State) -> io::Result<()> {
+        let handle = self.start_thread()?;
+        state.threads += 1;
+        state.peak = state.peak.max(state.threads);
+        state.handles.retain(|handle| !handle.is_finished());
+        state.handles.push(handle);
+        Ok(())
     }
 
     fn start_thread(&self) -> io::Result<JoinHandle<()>> {
@@ -330,14 +355,20 @@ where
     });
     let submitted = match &runtime {
         Some(runtime) => runtime.config.blocking.submit(Job { work, is_lookup: false }),
-        None => start_alone(work),
+        None => start_alone(work).map(|()| true),
     };
-    if let Err(work) = submitted {
-        sched::block_in_place(work);
-    }
+    let mut retry = match submitted {
+        Ok(true) => None,
+        Ok(false) => Some(FIRST_RETRY),
+        Err(work) => {
+            sched::block_in_place(work);
+            None
+        }
+    };
     drop(runtime);
     loop {
-        let outcome = park::park(reason, None, cancel, |ticket| {
+        let again = retry.and_then(park::deadline_after);
+        let outcome = park::park(reason, again, cancel, |ticket| {
             let mut state = handover.lock();
             if state.result.is_some() {
                 return false;
@@ -354,6 +385,10 @@ where
         drop(state);
         if outcome == Outcome::Cancelled {
             unwind_cancelled();
+        }
+        if outcome == Outcome::TimedOut {
+            let refused = sched::current_shared().is_some_and(|one| one.config.blocking.retry());
+            retry = retry.filter(|_| refused).map(|pause| LONGEST_RETRY.min(2 * pause));
         }
     }
 }

@@ -148,6 +148,68 @@ fn the_map_count_runs_out() {
     assert!(message.contains("sysctl"), "{message}");
 }
 
+/// All map entries that there are.
+struct Hoard {
+    start: *mut libc::c_void,
+    len: usize,
+}
+
+impl Hoard {
+    fn new() -> Hoard {
+        const PAGE: usize = 4096;
+        let most = fs::read_to_string("/proc/sys/vm/max_map_count").unwrap();
+        let most: usize = most.trim().parse().unwrap();
+        let len = 2 * PAGE * (most + 1);
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+        // SAFETY: a new mapping, of which nobody uses a page. What is mapped below is never unmapped.
+        unsafe {
+            let start = libc::mmap(std::ptr::null_mut(), len, libc::PROT_NONE, flags, -1, 0);
+            assert_ne!(start, libc::MAP_FAILED);
+            // Each other page becomes a mapping of its own.
+            let mut pages = (0..=most).map(|number| start.byte_add(2 * PAGE * number));
+            assert!(pages.any(|page| libc::mprotect(page, PAGE, libc::PROT_READ) != 0));
+            // The last ones, which do not merge with each other.
+            for protection in [libc::PROT_READ, libc::PROT_NONE].into_iter().cycle() {
+                let one = libc::mmap(std::ptr::null_mut(), PAGE, protection, flags, -1, 0);
+                if one == libc::MAP_FAILED {
+                    return Hoard { start, len };
+                }
+            }
+        }
+        unreachable!("the system has no limit")
+    }
+}
+
+impl Drop for Hoard {
+    fn drop(&mut self) {
+        // SAFETY: its own mapping.
+        assert_eq!(unsafe { libc::munmap(self.start, self.len) }, 0);
+    }
+}
+
+/// Not by stacks, so that nothing is left to the allocator either.
+#[test]
+fn others_use_up_the_map_entries() {
+    if !is_child() {
+        return passes_in_child("others_use_up_the_map_entries", |child| {
+            // One that cannot grow then.
+            child.env("MALLOC_ARENA_MAX", "1");
+        });
+    }
+    let runtime = begun(pirn::Builder::new().workers(1));
+    let error = runtime.run(|| {
+        let spawn = || pirn::thread::Builder::new().stack_size(8 << 20).spawn(|| 9);
+        let hoard = Hoard::new();
+        let refused = spawn().map(drop);
+        drop(hoard);
+        assert_eq!(spawn().unwrap().join().unwrap(), 9);
+        refused.unwrap_err()
+    });
+    assert_eq!(error.kind(), ErrorKind::OutOfMemory);
+    let message = error.to_string();
+    assert!(message.contains("vm.max_map_count") && message.contains("sysctl"), "{message}");
+}
+
 #[test]
 fn the_short_forms_panic_where_the_builder_returns_an_error() {
     if !is_child() {
@@ -239,42 +301,80 @@ fn descriptors_run_out_while_a_runtime_is_built() {
     }
 }
 
-/// The user's own limit of threads does not bind root, so the child gives up being root.
+/// As [`passes_in_child`]. The user's own limit of threads does not bind root, so the child gives up
+/// being root.
+fn passes_as_nobody(name: &'static str) {
+    const NOBODY: u32 = 65_432;
+    // SAFETY: asks for a number.
+    let root = unsafe { libc::geteuid() } == 0;
+    // Somewhere that anyone may run it from.
+    let copy = std::env::temp_dir().join(format!("pirn-{name}-{}", std::process::id()));
+    fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    let test = copy.clone();
+    let outcome = std::panic::catch_unwind(move || {
+        let mut command = Command::new(test);
+        command.args([name, "--exact", "--nocapture", "--test-threads=1"]).env(CHILD, "1");
+        if root {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        let output = loop {
+            match command.output() {
+                // A child of another test may have what was written open until it is another
+                // program.
+                Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {
+                    std::thread::yield_now();
+                }
+                output => break output.unwrap(),
+            }
+        };
+        let (out, err) = (output.stdout, output.stderr);
+        let (out, err) = (String::from_utf8_lossy(&out), String::from_utf8_lossy(&err));
+        assert!(output.status.success(), "{}\n{out}\n{err}", output.status);
+        assert!(out.contains("running 1 test"), "{out}");
+        print!("{out}");
+    });
+    fs::remove_file(copy).unwrap();
+    outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+}
+
+/// Lifts the limit of threads.
+fn allow_threads() {
+    let mut current = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: a place of this function's own.
+    unsafe { libc::getrlimit(libc::RLIMIT_NPROC, &raw mut current) };
+    set_limit(libc::RLIMIT_NPROC, current.rlim_max);
+}
+
+/// The pool's only thread waits for what another job does, for which there is no thread.
+#[test]
+fn a_job_that_was_refused_a_thread_gets_one_later() {
+    if !is_child() {
+        return passes_as_nobody("a_job_that_was_refused_a_thread_gets_one_later");
+    }
+    let runtime = pirn::Builder::new().workers(1).build().unwrap();
+    let (sent, received) = mpsc::channel();
+    let (begins, begun) = mpsc::channel();
+    let first = runtime.spawn(|| {
+        pirn::blocking(move || {
+            begins.send(()).unwrap();
+            received.recv_timeout(PATIENCE)
+        })
+    });
+    begun.recv().unwrap();
+    set_limit(libc::RLIMIT_NPROC, 1);
+    let second = runtime.spawn(|| pirn::blocking(move || sent.send(7).is_ok()));
+    while runtime.metrics().blocking_queued == 0 {
+        std::thread::yield_now();
+    }
+    allow_threads();
+    assert_eq!(first.join().unwrap(), Ok(7));
+    assert!(second.join().unwrap());
+}
+
 #[test]
 fn threads_run_out() {
-    const NOBODY: u32 = 65_432;
     if !is_child() {
-        // SAFETY: asks for a number.
-        let root = unsafe { libc::geteuid() } == 0;
-        // Somewhere that anyone may run it from.
-        let copy = std::env::temp_dir().join(format!("pirn-exhaustion-{}", std::process::id()));
-        fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
-        let test = copy.clone();
-        let outcome = std::panic::catch_unwind(move || {
-            let mut command = Command::new(test);
-            command.args(["threads_run_out", "--exact", "--nocapture", "--test-threads=1"]);
-            command.env(CHILD, "1");
-            if root {
-                command.uid(NOBODY).gid(NOBODY);
-            }
-            let output = loop {
-                match command.output() {
-                    // A child of another test may have what was written open until it is another
-                    // program.
-                    Err(error) if error.kind() == ErrorKind::ExecutableFileBusy => {
-                        std::thread::yield_now();
-                    }
-                    output => break output.unwrap(),
-                }
-            };
-            let (out, err) = (output.stdout, output.stderr);
-            let (out, err) = (String::from_utf8_lossy(&out), String::from_utf8_lossy(&err));
-            assert!(output.status.success(), "{}\n{out}\n{err}", output.status);
-            assert!(out.contains("running 1 test"), "{out}");
-            print!("{out}");
-        });
-        fs::remove_file(copy).unwrap();
-        return outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        return passes_as_nobody("threads_run_out");
     }
     let first = pirn::Builder::new().workers(1).build().unwrap();
     // Wakes who parks while it cannot leave its thread.
@@ -341,10 +441,7 @@ fn threads_run_out() {
     // The default runtime cannot start, and says so; later it can.
     let refused = pirn::thread::Builder::new().spawn(|| ()).map(drop).unwrap_err();
     assert_eq!(refused.raw_os_error(), Some(libc::EAGAIN), "{refused}");
-    let mut current = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: a place of this function's own.
-    unsafe { libc::getrlimit(libc::RLIMIT_NPROC, &raw mut current) };
-    set_limit(libc::RLIMIT_NPROC, current.rlim_max);
+    allow_threads();
     assert_eq!(pirn::spawn(|| 8).join().unwrap(), 8);
     println!("{failures} builds refused");
 }

@@ -74,6 +74,7 @@ pub(super) fn map_budget() -> usize {
 #[cfg(target_os = "linux")]
 mod linux {
     use std::fs;
+    use std::io::{ErrorKind, Read};
     use std::sync::OnceLock;
 
     use super::Want;
@@ -143,9 +144,20 @@ mod linux {
         number("/proc/sys/vm/max_map_count").unwrap_or(USUAL_MAP_COUNT)
     }
 
-    /// How many map entries the process has.
+    /// How many map entries the process has. Counted piece by piece: when they are used up, there is no
+    /// memory to be had for the megabytes of text that they make.
     fn map_count() -> Option<usize> {
-        Some(fs::read("/proc/self/maps").ok()?.iter().filter(|&&byte| byte == b'\n').count())
+        let mut maps = fs::File::open("/proc/self/maps").ok()?;
+        let mut piece = [0; 1024];
+        let mut count = 0;
+        loop {
+            match maps.read(&mut piece) {
+                Ok(0) => return Some(count),
+                Ok(len) => count += piece[..len].iter().filter(|&&byte| byte == b'\n').count(),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return None,
+            }
+        }
     }
 
     /// A figure from `statm`: 0 for all address space, 5 for data and stack.
