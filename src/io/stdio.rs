@@ -214,6 +214,7 @@ pub struct Stdin {
 }
 
 /// The standard input, locked: nobody else reads it meanwhile.
+#[must_use = "if unused stdin will immediately unlock"]
 pub struct StdinLock<'a> {
     inner: LockGuard<'a, Input>,
 }
@@ -332,6 +333,7 @@ pub struct Stdout {
 }
 
 /// The standard output, locked: nobody else writes to it meanwhile.
+#[must_use = "if unused stdout will immediately unlock"]
 pub struct StdoutLock<'a> {
     inner: ReentrantGuard<'a, Output>,
 }
@@ -342,6 +344,7 @@ pub struct Stderr {
 }
 
 /// The standard error output, locked: nobody else writes to it meanwhile.
+#[must_use = "if unused stderr will immediately unlock"]
 pub struct StderrLock<'a> {
     inner: ReentrantGuard<'a, ErrorOutput>,
 }

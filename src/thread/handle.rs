@@ -76,6 +76,7 @@ static END: ThreadEnd = ThreadEnd::new(|| drop(OS_THREAD.take().map(ManuallyDrop
 /// assert_eq!(handle.join().unwrap().as_deref(), Some("worker"));
 /// # std::io::Result::Ok(())
 /// ```
+#[must_use]
 pub fn current() -> Thread {
     if let Some(header) = sched::current_coroutine() {
         // SAFETY: the running coroutine's scheduler reference is held by its machine; the
@@ -159,6 +160,7 @@ impl Thread {
     }
 
     /// Its number.
+    #[must_use]
     pub fn id(&self) -> ThreadId {
         let id = match &self.0 {
             Kind::Coroutine(coroutine) => coroutine.header().id,
@@ -168,6 +170,7 @@ impl Thread {
     }
 
     /// Its name, if it was given one.
+    #[must_use]
     pub fn name(&self) -> Option<&str> {
         match &self.0 {
             Kind::Coroutine(coroutine) => coroutine.header().name(),

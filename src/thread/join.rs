@@ -196,6 +196,7 @@ unsafe impl<T> Sync for JoinHandle<T> {}
 
 impl<T> JoinHandle<T> {
     /// A handle to the coroutine itself.
+    #[must_use]
     pub fn thread(&self) -> &Thread {
         self.0.thread()
     }
@@ -312,6 +313,7 @@ impl<T> LocalJoinHandle<T> {
     }
 
     /// A handle to the coroutine itself.
+    #[must_use]
     pub fn thread(&self) -> &Thread {
         self.inner.thread()
     }

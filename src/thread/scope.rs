@@ -118,6 +118,7 @@ impl<'scope, T> ScopedJoinHandle<'scope, T> {
     }
 
     /// A handle to the coroutine itself.
+    #[must_use]
     pub fn thread(&self) -> &Thread {
         self.inner.thread()
     }
