@@ -255,7 +255,22 @@ pub(super) unsafe fn run<F: FnOnce() -> T, T>(
         return Err(dropped.err().unwrap_or(cancelled));
     }
     // SAFETY: as above.
-    panic::catch_unwind(AssertUnwindSafe(|| unsafe { body.read() }()))
+    panic::catch_unwind(AssertUnwindSafe(|| unsafe { __rust_begin_short_backtrace(body) }))
+}
+
+/// Calls a body. A backtrace ends above a function of this name, unless it is to be full: std's threads
+/// have one like it.
+///
+/// # Safety
+///
+/// The body is moved out from behind the pointer.
+#[inline(never)]
+unsafe fn __rust_begin_short_backtrace<F: FnOnce() -> T, T>(body: *const F) -> T {
+    // SAFETY: the caller's promise.
+    let result = unsafe { body.read() }();
+    // Not a tail call, which would leave no frame.
+    std::hint::black_box(());
+    result
 }
 
 /// Publishes completion; `discard` drops the result if nobody is left to ask for it. Whether it

@@ -99,6 +99,9 @@ impl HalfClose for DuplexStream {
 /// kernel if both are sockets on Linux. One of them runs in a coroutine of its own; if the caller is
 /// a plain thread, in a thread.
 ///
+/// A read timeout of a stream counts for what comes from that stream alone: one that only listens
+/// ends the whole by it, however much goes the other way.
+///
 /// # Errors
 ///
 /// The first error of either direction; it ends the other one. Both streams are shut down then, and

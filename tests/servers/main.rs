@@ -1,6 +1,7 @@
 //! The servers of the examples, met by clients that are plain threads with std's sockets: polite
 //! ones, and all the others.
 
+mod chat;
 mod dns;
 mod echo;
 mod graceful;
@@ -10,6 +11,8 @@ mod proxy;
 mod support;
 mod unix;
 
+#[path = "../../examples/support/chat.rs"]
+mod chat_server;
 #[path = "../../examples/support/dns.rs"]
 mod dns_server;
 #[path = "../../examples/support/echo.rs"]
