@@ -208,7 +208,8 @@ impl Machine {
         // SAFETY: the machine holds its reference.
         let shared_part = unsafe { child.as_ref() };
         shared_part.status.end_call();
-        self.settle_in(child);
+        // Where the table of residents may grow, which a small stack has no room for.
+        self.on_own_stack(|| self.settle_in(child));
         let mut resumed = Some(resumed);
         loop {
             let mut is_off = false;
