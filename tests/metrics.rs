@@ -259,15 +259,7 @@ fn what_a_stuck_worker_leaves_is_taken_over() {
         .on_stall(|_| ())
         .build()
         .unwrap();
-    let stop = Arc::new(AtomicBool::new(false));
-    let theirs = stop.clone();
-    let hog = runtime.spawn(move || {
-        let beside = pirn::spawn(|| ());
-        while !theirs.load(Ordering::Acquire) {
-            std::hint::spin_loop();
-        }
-        beside.join().unwrap();
-    });
+    let (stop, hog) = hog(&runtime, || ());
     let metrics = until(&runtime, |metrics| {
         metrics.live == 1 && metrics.stalls > 0 && metrics.stuck_workers == 1
     });
@@ -278,7 +270,7 @@ fn what_a_stuck_worker_leaves_is_taken_over() {
     assert_eq!((stuck.state, stuck.residents), (WorkerState::Running, 1));
     assert!(cfg!(not(target_os = "linux")) || stuck.counters.busy > Duration::ZERO);
     let before = metrics.total();
-    stop.store(true, Ordering::Release);
+    drop(stop);
     hog.join().unwrap();
     until(&runtime, |metrics| metrics.workers.len() == 1);
     let metrics = at_rest(&runtime);
@@ -288,6 +280,76 @@ fn what_a_stuck_worker_leaves_is_taken_over() {
     assert_eq!(metrics.retired.finished, 1);
     assert!(metrics.retired.schedules >= 1);
     never_falls(&before, &metrics.total());
+}
+
+/// Tells somebody to stop when it is dropped, before the runtime is that waits for him.
+struct Stop(Arc<AtomicBool>);
+
+impl Drop for Stop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// Spawns a coroutine, and computes beside it until it is told to stop.
+fn hog(
+    runtime: &Runtime,
+    beside: impl FnOnce() + Send + 'static,
+) -> (Stop, pirn::thread::JoinHandle<()>) {
+    let stop = Arc::new(AtomicBool::new(false));
+    let theirs = stop.clone();
+    let hog = runtime.spawn(move || {
+        let beside = pirn::spawn(beside);
+        while !theirs.load(Ordering::Acquire) {
+            std::hint::spin_loop();
+        }
+        beside.join().unwrap();
+    });
+    (Stop(stop), hog)
+}
+
+/// Two workers are two cores' worth: while one computes the other does the rest, and no third thread is
+/// in their way.
+#[test]
+fn who_computes_is_not_stood_in_for_while_another_takes_over() {
+    let runtime = runtime(2);
+    let (stop, hog) = hog(&runtime, || ());
+    let before = until(&runtime, |metrics| metrics.stuck_workers == 1 && metrics.live == 1);
+    // The other one has something to do, and there is always more of it outside.
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_millis(200) {
+        let burst: Vec<_> = (0..64).map(|_| runtime.spawn(pirn::thread::yield_now)).collect();
+        burst.into_iter().for_each(|one| one.join().unwrap());
+    }
+    let metrics = runtime.metrics();
+    drop(stop);
+    hog.join().unwrap();
+    assert_eq!(metrics.surplus_started, before.surplus_started, "{metrics:#?}");
+}
+
+/// But what waits on the one that computes does not wait for ever, if the other has too much to do.
+#[test]
+fn who_computes_is_stood_in_for_if_nobody_takes_over() {
+    let runtime = Builder::new().workers(2).build().unwrap();
+    let idle = Stop(Arc::new(AtomicBool::new(false)));
+    // Always ready, on one worker or both: nobody ever searches.
+    let runners: Vec<_> = (0..16)
+        .map(|_| {
+            let idle = idle.0.clone();
+            runtime.spawn(move || {
+                while !idle.load(Ordering::Relaxed) {
+                    pirn::thread::yield_now();
+                }
+            })
+        })
+        .collect();
+    let started = Arc::new(AtomicBool::new(false));
+    let theirs = started.clone();
+    let (stop, hog) = hog(&runtime, move || theirs.store(true, Ordering::Release));
+    until(&runtime, |_| started.load(Ordering::Acquire));
+    drop((stop, idle));
+    hog.join().unwrap();
+    runners.into_iter().for_each(|one| one.join().unwrap());
 }
 
 #[test]

@@ -8,7 +8,8 @@
 //! `block_in_place`. One that has hardly run in that time but could, since the system has more
 //! threads to run than processors, is not: it will go on. Then sysmon takes over the *work*, not the processor: it polls the stuck
 //! machine's descriptors on behalf of coroutines that live elsewhere, sees that somebody steals
-//! what has not started, and if no worker is free starts a surplus machine. What lives on the
+//! what has not started, and if no worker is free starts a surplus machine: for one that blocks, which
+//! leaves its core to others, and for one that computes only if nobody else is left. What lives on the
 //! stuck machine waits for it; the stall watch says so.
 
 use crate::coroutine::contained;
@@ -176,10 +177,23 @@ struct Watcher {
     seen: HashMap<usize, Seen>,
     upkeep_at: Instant,
     upkeep_pending: bool,
+    /// What has been taken over from stuck machines, while one of them has something to take, and since when
+    /// it is so much.
+    stranded: Option<(u64, Instant)>,
     /// When a regular worker was last stuck, until surplus machines have been told that none is.
     last_stuck: Option<Instant>,
     /// Nothing goes on, and the machines have given back what they kept.
     settled: bool,
+}
+
+/// What a machine's thread does that has been in one coroutine for long.
+#[derive(Clone, Copy, PartialEq)]
+enum Stuck {
+    /// It is not long yet, or the thread only waits for a core.
+    No,
+    Computes,
+    /// Or nobody knows.
+    Blocks,
 }
 
 /// What a processor was doing when the watch last saw it change.
@@ -204,6 +218,7 @@ impl Watcher {
             seen: HashMap::new(),
             upkeep_at: Instant::now() + UPKEEP_EVERY,
             upkeep_pending: false,
+            stranded: None,
             last_stuck: None,
             settled: false,
         }
@@ -312,25 +327,28 @@ impl Watcher {
         let processors = self.shared.processors();
         let mut retaken = false;
         let mut stuck_workers = 0;
-        let mut able = 0;
+        let (mut able, mut computing) = (0, 0);
+        let mut stranded = false;
         let mut waiting = !self.shared.global.is_empty();
         for processor in processors.iter() {
             let stuck_for = self.stuck_for(processor, now);
             let stuck = match processor.activity() {
-                Activity::Idle => false,
-                Activity::Running => self.is_stuck(processor, stuck_for, now),
-                Activity::BlockInPlace => stuck_for > Duration::ZERO,
+                Activity::Running => self.stuck(processor, stuck_for, now),
+                Activity::BlockInPlace if !stuck_for.is_zero() => Stuck::Blocks,
+                Activity::Idle | Activity::BlockInPlace => Stuck::No,
             };
-            processor.watch.stuck.store(stuck, Ordering::Relaxed);
+            processor.watch.stuck.store(stuck != Stuck::No, Ordering::Relaxed);
             if processor.activity() != Activity::Idle {
                 processor.watch.set_clock(clock(self.shared.nanos(now)));
             }
             self.nudge(processor, now);
             waiting |= stuck_for > Duration::ZERO && processor.has_stealable();
-            if !stuck {
+            if stuck == Stuck::No {
                 able += 1;
                 continue;
             }
+            computing += usize::from(stuck == Stuck::Computes);
+            stranded |= processor.has_stealable();
             stuck_workers += usize::from(!processor.surplus);
             // Its descriptors may be waited for by coroutines that live elsewhere.
             let events = processor.driver.poll(Some(Duration::ZERO));
@@ -341,9 +359,13 @@ impl Watcher {
         }
         self.shared.sysmon.stuck.store(stuck_workers, Ordering::Relaxed);
         self.dismiss(&processors, stuck_workers, now);
+        let stranded = self.stranded(stranded, &processors, now);
         if waiting {
             // While the runtime stops, too: a stuck coroutine may wait for what has not started.
-            retaken |= self.find_taker(able, processors.len());
+            // One that computes has a core for itself, as the number of workers says. But what waits
+            // there is not to wait for its end, if the others have too much to do to take it.
+            let computing = if stranded || able == 0 { 0 } else { computing };
+            retaken |= self.find_taker(able + computing, processors.len());
         }
         if self.settled || now >= self.upkeep_at {
             self.upkeep_at = now + UPKEEP_EVERY;
@@ -399,35 +421,49 @@ impl Watcher {
     }
 
     /// Whether a machine that has been in one coroutine for so long is stuck there.
-    fn is_stuck(&mut self, processor: &Processor, stuck_for: Duration, now: Instant) -> bool {
+    fn stuck(&mut self, processor: &Processor, stuck_for: Duration, now: Instant) -> Stuck {
         if stuck_for.is_zero() || processor.runs_nothing() {
-            return false;
+            return Stuck::No;
         }
-        let Some(seen) = self.seen.get_mut(&processor.number) else { return false };
-        let Some(thread) = processor.watch.thread.get() else { return false };
-        let Some(has_run) = thread.has_run() else { return stuck_for >= RETAKE_AFTER };
+        let long = stuck_for >= RETAKE_AFTER;
+        let Some(seen) = self.seen.get_mut(&processor.number) else { return Stuck::No };
+        let Some(thread) = processor.watch.thread.get() else { return Stuck::No };
+        let Some(has_run) = thread.has_run() else {
+            return if long { Stuck::Blocks } else { Stuck::No };
+        };
         let had_run = *seen.had_run.get_or_insert(has_run);
-        if stuck_for < RETAKE_AFTER {
-            return false;
+        if !long {
+            return Stuck::No;
         }
-        if has_run.saturating_sub(had_run) >= BUSY_AFTER {
-            return true;
-        }
-        if thread.is_runnable() {
+        let computed = has_run.saturating_sub(had_run) >= BUSY_AFTER;
+        if !computed && thread.is_runnable() {
             seen.blocked = None;
-            return false;
+            return Stuck::No;
         }
+        let otherwise = if computed { Stuck::Computes } else { Stuck::No };
         // Once is not enough: a page or a lock of the allocator's may be what it waits for.
-        match seen.blocked {
-            Some((then, at)) if then == has_run => now - at >= BLOCKED_FOR,
-            _ => {
-                seen.blocked = Some((has_run, now));
-                false
-            }
+        let (then, at) = *seen.blocked.get_or_insert((has_run, now));
+        if then == has_run && now - at >= BLOCKED_FOR && !(computed && thread.is_runnable()) {
+            return Stuck::Blocks;
         }
+        if then != has_run {
+            seen.blocked = Some((has_run, now));
+        }
+        otherwise
     }
 
-    /// Somebody must take what waits: a sleeper, or if no worker is free a surplus machine.
+    /// Whether nobody has taken anything over for long that a stuck machine has.
+    fn stranded(&mut self, there_is: bool, processors: &[Arc<Processor>], now: Instant) -> bool {
+        let of = |p: &Arc<Processor>| p.counters.taken_over.load(Ordering::Relaxed);
+        let taken = there_is.then(|| processors.iter().map(of).sum());
+        self.stranded = taken.map(|taken| match self.stranded {
+            Some((before, since)) if before == taken => (taken, since),
+            _ => (taken, now),
+        });
+        self.stranded.is_some_and(|(_, since)| now - since >= RETAKE_AFTER)
+    }
+
+    /// Somebody must take what waits: a sleeper, or if too few can a surplus machine.
     fn find_taker(&self, able: usize, processors: usize) -> bool {
         let config = &self.shared.config;
         if self.shared.idle.sleepers() > 0 {
