@@ -327,6 +327,42 @@ fn who_computes_is_not_stood_in_for_while_another_takes_over() {
     assert_eq!(metrics.surplus_started, before.surplus_started, "{metrics:#?}");
 }
 
+/// One that has computed for long and then blocks leaves its core to others.
+#[test]
+fn who_computed_and_blocks_is_stood_in_for() {
+    let runtime = runtime(2);
+    let (open, gate) = mpsc::channel::<()>();
+    let blocked = runtime.spawn(move || {
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_millis(60) {
+            std::hint::spin_loop();
+        }
+        // As a system call would.
+        gate.recv().unwrap_err();
+    });
+    // From now on nothing is sent there.
+    until(&runtime, |metrics| metrics.stuck_workers == 1);
+    let idle = Stop(Arc::new(AtomicBool::new(false)));
+    // The other one has something to do, and there is always more of it outside.
+    let theirs = idle.0.clone();
+    let runner = runtime.spawn(move || {
+        while !theirs.load(Ordering::Relaxed) {
+            pirn::thread::yield_now();
+        }
+    });
+    let begun = Instant::now();
+    let mut seen = false;
+    while !seen && begun.elapsed() < PATIENCE {
+        let burst: Vec<_> = (0..64).map(|_| runtime.spawn(pirn::thread::yield_now)).collect();
+        burst.into_iter().for_each(|one| one.join().unwrap());
+        seen = runtime.metrics().surplus_started > 0;
+    }
+    drop((open, idle));
+    blocked.join().unwrap();
+    runner.join().unwrap();
+    assert!(seen);
+}
+
 /// But what waits on the one that computes does not wait for ever, if the other has too much to do.
 #[test]
 fn who_computes_is_stood_in_for_if_nobody_takes_over() {

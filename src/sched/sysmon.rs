@@ -435,21 +435,24 @@ impl Watcher {
         if !long {
             return Stuck::No;
         }
-        let computed = has_run.saturating_sub(had_run) >= BUSY_AFTER;
+        let run = has_run.saturating_sub(had_run);
+        let computed = run >= BUSY_AFTER;
         if !computed && thread.is_runnable() {
             seen.blocked = None;
             return Stuck::No;
         }
-        let otherwise = if computed { Stuck::Computes } else { Stuck::No };
         // Once is not enough: a page or a lock of the allocator's may be what it waits for.
         let (then, at) = *seen.blocked.get_or_insert((has_run, now));
-        if then == has_run && now - at >= BLOCKED_FOR && !(computed && thread.is_runnable()) {
-            return Stuck::Blocks;
-        }
+        let rests = then == has_run && now - at >= BLOCKED_FOR;
         if then != has_run {
             seen.blocked = Some((has_run, now));
         }
-        otherwise
+        let leaves_core = rests || computed && run < stuck_for / 2;
+        // Unless it waits for one. One that has not computed does not, as was seen above.
+        if leaves_core && !(computed && thread.is_runnable()) {
+            return Stuck::Blocks;
+        }
+        if computed { Stuck::Computes } else { Stuck::No }
     }
 
     /// Whether nobody has taken anything over for long that a stuck machine has.
