@@ -127,11 +127,17 @@ impl<W: Copy> WaitList<W> {
 
     /// Takes the one that has waited longest.
     pub(crate) fn pop_front(&mut self) -> Option<W> {
+        self.pop_front_with(|waiter| *waiter)
+    }
+
+    /// Takes the one that has waited longest, and runs `f` with it where it is, which must not let it go.
+    #[inline]
+    pub(crate) fn pop_front_with<R>(&mut self, f: impl FnOnce(&W) -> R) -> Option<R> {
         let node = self.front?;
         self.unlink(node);
         // SAFETY: the node was in the list until this call, so it is alive: its owner cannot
         // have gone without the lock under which this list is.
-        Some(unsafe { node.as_ref() }.waiter)
+        Some(f(&unsafe { node.as_ref() }.waiter))
     }
 
     /// Whether one of the first `limit` waiters is such as `wanted` says.

@@ -49,7 +49,7 @@ impl<T, H: Host> Channel<T, H> {
     }
 
     /// Adds the message in the slot, if there is room.
-    #[inline]
+    #[inline(never)]
     pub(super) fn step_to_put<'a>(
         &'a self,
         mut state: Guard<'a, State<T, H>>,
@@ -69,7 +69,7 @@ impl<T, H: Host> Channel<T, H> {
     }
 
     /// Takes a message, if there is one.
-    #[inline]
+    #[inline(never)]
     pub(super) fn step_to_take<'a>(
         &'a self,
         mut state: Guard<'a, State<T, H>>,

@@ -79,7 +79,7 @@ impl<T, H: Host> Channel<T, H> {
         }
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn step_to_send<'a>(
         &'a self,
         state: Guard<'a, State<T, H>>,
@@ -131,7 +131,7 @@ impl<T, H: Host> Channel<T, H> {
         }
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn step_to_receive<'a>(
         &'a self,
         host: &H,

@@ -212,8 +212,8 @@ impl<T, H: Host> Case<H> for SenderHalf<T, H> {
             return Some(Token::Disconnected);
         }
         if self.channel.rendezvous {
-            let (claimed, receiver) = state.receivers.claim_first()?;
-            return Some(Token::Met(claimed, receiver.offer));
+            let (claimed, offer) = state.receivers.claim_first()?;
+            return Some(Token::Met(claimed, offer));
         }
         if !state.has_room() {
             return None;
@@ -293,11 +293,11 @@ impl<T, H: Host> Case<H> for ReceiverHalf<T, H> {
             state.promised_messages += 1;
             return Some(Token::Promised);
         }
-        if let (true, Some((claimed, sender))) =
+        if let (true, Some((claimed, offer))) =
             (self.channel.rendezvous, state.senders.claim_first())
         {
-            let Offer::Polled(slot) = sender.offer else {
-                return Some(Token::Met(claimed, sender.offer));
+            let Offer::Polled(slot) = offer else {
+                return Some(Token::Met(claimed, offer));
             };
             // SAFETY: its future stays until it has the lock, which is held since the claim.
             let message = unsafe { slot.cast::<Option<T>>().as_mut() }.take();

@@ -26,16 +26,16 @@ pub(super) struct Delivery<T, H: Host> {
 
 impl<T, H: Host> Channel<T, H> {
     /// Hands the message in the slot to a receiver that waits, if one does.
-    #[inline]
+    #[inline(never)]
     pub(super) fn step_to_meet_receiver<'a>(
         &'a self,
         mut state: Guard<'a, State<T, H>>,
         slot: &mut Option<T>,
     ) -> Step<'a, T, H> {
-        match state.receivers.claim_first() {
-            Some((claimed, receiver)) => {
+        match state.receivers.claim_first_in_line() {
+            Some((claimed, offer)) => {
                 // SAFETY: the wait has just been claimed, and the channel is locked.
-                unsafe { state.hand_over(receiver.offer, slot) };
+                unsafe { state.hand_over(offer, slot) };
                 drop(state);
                 drop(claimed);
                 Step::Done
@@ -46,7 +46,7 @@ impl<T, H: Host> Channel<T, H> {
     }
 
     /// Takes the message of a sender that waits, if one does.
-    #[inline]
+    #[inline(never)]
     pub(super) fn step_to_meet_sender<'a>(
         &'a self,
         host: &H,
@@ -59,9 +59,9 @@ impl<T, H: Host> Channel<T, H> {
                 *slot = state.buffer.pop().map(|(message, _)| message);
                 return Step::Done;
             }
-            match state.senders.claim_first() {
-                Some((claimed, sender)) => {
-                    *slot = self.complete_meeting(host, state, claimed, sender.offer);
+            match state.senders.claim_first_in_line() {
+                Some((claimed, offer)) => {
+                    *slot = self.complete_meeting(host, state, claimed, offer);
                     if slot.is_some() {
                         return Step::Done;
                     }

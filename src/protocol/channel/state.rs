@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "claims waits that are found in queues")]
 
 use super::buffer::{Buffer, Piece};
-use super::{Channel, Host, Place, Side, Waiter};
+use super::{Channel, Host, Offer, Place, Side, Waiter};
 use crate::primitive::sync::atomic::Ordering;
 use crate::util::wait_list::WaitList;
 use std::mem;
@@ -37,13 +37,28 @@ impl<H: Host> Queue<H> {
         self.list.is_empty()
     }
 
-    /// Claims the first one that still waits.
+    /// Claims the first one that still waits. Gives what it offers as well.
     #[inline]
-    pub(super) fn claim_first(&mut self) -> Option<(H::Claimed, Waiter<H>)> {
+    pub(super) fn claim_first(&mut self) -> Option<(H::Claimed, Offer)> {
+        self.claim_first_by(claim)
+    }
+
+    /// The same for those to whom it is most of what they do.
+    #[inline(always)]
+    pub(super) fn claim_first_in_line(&mut self) -> Option<(H::Claimed, Offer)> {
+        self.claim_first_by(claim_in_line)
+    }
+
+    #[inline(always)]
+    fn claim_first_by(
+        &mut self,
+        claim: impl Fn(&Waiter<H>) -> Option<H::Claimed>,
+    ) -> Option<(H::Claimed, Offer)> {
         loop {
-            let waiter = self.list.pop_front()?;
-            if let Some(claimed) = claim(&waiter) {
-                return Some((claimed, waiter));
+            // What it offers is read where it waits, which a copy of it all would take longer.
+            let claim = |waiter: &Waiter<H>| claim(waiter).map(|claimed| (claimed, waiter.offer));
+            if let Some(claimed) = self.list.pop_front_with(claim)? {
+                return Some(claimed);
             }
         }
     }
@@ -102,7 +117,13 @@ impl<H: Host> Queue<H> {
     }
 }
 
+#[inline(never)]
 fn claim<H: Host>(waiter: &Waiter<H>) -> Option<H::Claimed> {
+    claim_in_line(waiter)
+}
+
+#[inline(always)]
+fn claim_in_line<H: Host>(waiter: &Waiter<H>) -> Option<H::Claimed> {
     // SAFETY: it was found in a queue that its owner leaves, under the lock that is held, before
     // it returns.
     let claimed = unsafe { H::claim(waiter.ticket) }?;
