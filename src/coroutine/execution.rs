@@ -275,10 +275,20 @@ unsafe fn __rust_begin_short_backtrace<F: FnOnce() -> T, T>(body: *const F) -> T
 
 /// Publishes completion; `discard` drops the result if nobody is left to ask for it. Whether it
 /// was discarded.
+#[inline]
 pub(super) fn complete(header: &Header, discard: impl FnOnce()) -> bool {
+    match header.status.try_complete() {
+        Completion::Published { joiner: false } => false,
+        completion => attend_to(header, completion, discard),
+    }
+}
+
+/// The rest of [`complete`], if nobody has the result yet or somebody waits for it.
+#[inline(never)]
+fn attend_to(header: &Header, completion: Completion, discard: impl FnOnce()) -> bool {
     // SAFETY: it runs, and this is its home.
     let resident = unsafe { header.resident() };
-    match header.status.try_complete() {
+    match completion {
         Completion::Unclaimed => {
             abort_on_unwind(discard);
             end_late_locals(resident);

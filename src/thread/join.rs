@@ -115,9 +115,17 @@ fn is_finished(coroutine: &Coroutine) -> bool {
 }
 
 /// Takes the waker of a task back that has polled the handle, which the caller has.
+#[inline]
 fn forget_task(coroutine: &Coroutine) {
+    if coroutine.header().status.has_joiner() {
+        forget_published(coroutine);
+    }
+}
+
+#[cold]
+fn forget_published(coroutine: &Coroutine) {
     let header = coroutine.header();
-    if header.status.has_joiner() && header.status.retract_joiner() {
+    if header.status.retract_joiner() {
         // SAFETY: what was published has been taken back, so the cell is the handle's.
         let task = unsafe { (*header.joiner.get()).take() };
         // A panic of the waker's must not leave a handle that is dropped with its claim: the result would
