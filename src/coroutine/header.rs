@@ -284,6 +284,7 @@ unsafe impl Sync for Coroutine {}
 
 impl Coroutine {
     /// A coroutine that has not started: the scheduler's reference and the handle's.
+    #[inline(always)]
     pub(crate) fn new<F: FnOnce() -> T, T>(seed: Seed, body: F) -> (Coroutine, Coroutine) {
         // Written in place, part by part: what is put together on the stack is copied, and in a debug
         // build once for each function that it goes through.
