@@ -2,11 +2,12 @@
 
 use crate::blocking::BlockingPool;
 use crate::park::{self, Cancel, Outcome, WaitReason};
-use crate::sched::machine::hold_beginners;
+use crate::sched::machine::{caller_of_running, hold_beginners};
 #[cfg(feature = "migrating")]
 use crate::sched::migrants::spawn_migrating;
 use crate::sched::{
-    Config, Driver, Processor, Residence, Shared, Survey, Visit, block_in_place, with_processor,
+    Config, Driver, Processor, Residence, Shared, Survey, Visit, block_in_place, current_id,
+    with_processor,
 };
 use crate::stack::{Class, StackOptions, Stacks};
 #[cfg(feature = "migrating")]
@@ -248,6 +249,30 @@ fn what_goes_on_after_a_call_is_seen_to_do_so() {
         before.1 == after.1 && before.1.is_some() && within.1 > before.1,
         "{before:?} {within:?}"
     );
+}
+
+/// A debugger follows the calls from what runs: one whose wait was not needed is still in its call, and in
+/// none when it has been away.
+#[test]
+fn what_goes_on_in_a_call_has_its_joiner() {
+    let scheduler = Scheduler::new();
+    let (told, seen) = mpsc::channel();
+    scheduler.spawn(move || {
+        let look = || {
+            let begun = caller_of_running();
+            let outcome = park::park(WaitReason::Park, None, Cancel::Defer, |_ticket| false);
+            assert_eq!(outcome, Outcome::Woken);
+            let went_on = caller_of_running();
+            yield_now();
+            [begun, went_on, caller_of_running()]
+        };
+        // Not each one is called.
+        let looks = (0..100).map(|_| spawn(look).join().unwrap());
+        let called = looks.into_iter().find(|look| look[0].is_some());
+        told.send((current_id(), called)).unwrap();
+    });
+    let (joiner, called) = seen.recv().unwrap();
+    assert_eq!(called, Some([joiner, joiner, None]));
 }
 
 #[test]

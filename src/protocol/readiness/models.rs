@@ -55,6 +55,15 @@ impl Socket {
         false
     }
 
+    /// Waits for an edge, unless one has come since.
+    fn wait(&self, waiter: usize, seen: Seen) {
+        let Some(queue) = self.readiness.lock_if_current(SIDE, seen) else { return };
+        let node = Node::new(Waiter(waiter, self.words[waiter].begin()));
+        // SAFETY: an edge takes the node off before the wait is over.
+        unsafe { queue.join(NonNull::from(&node)) };
+        self.resumed[waiter].wait();
+    }
+
     /// The retry-then-park loop, with a timer that fires at once if it `times_out`.
     fn read(&self, reader: usize, times_out: bool) -> bool {
         loop {
@@ -278,5 +287,111 @@ fn an_end_is_not_the_next_descriptors() {
         readiness.renew();
         poller.join().unwrap();
         assert!(!readiness.has_ended());
+    });
+}
+
+/// A driver ends: it says that nothing is registered there any more, and makes an edge. Whoever takes the
+/// descriptor for registered, by a look without a lock, is woken; and sees that it is not when he looks again.
+#[test]
+fn the_end_of_a_driver_reaches_who_relies_on_it() {
+    const DRIVER: usize = 1;
+
+    loom::model(|| {
+        let socket = Socket::new(Readiness::new());
+        let registered_with = Arc::new(AtomicUsize::new(DRIVER));
+        let driver = {
+            let (socket, registered_with) = (socket.clone(), registered_with.clone());
+            loom::thread::spawn(move || {
+                registered_with.store(0, Ordering::Release);
+                let claim = |waiter| {
+                    let _claimed = socket.claim(waiter);
+                };
+                let edge = socket.readiness.edge_all(SIDE, claim);
+                assert!(edge.polled.is_none());
+            })
+        };
+        loop {
+            let seen = socket.readiness.seen(SIDE);
+            // There was nothing.
+            if registered_with.load(Ordering::Acquire) != DRIVER {
+                break;
+            }
+            socket.wait(0, seen);
+        }
+        driver.join().unwrap();
+    });
+}
+
+/// What a poller knows of one descriptor: as the system has it, one call after the other.
+struct Pollers(loom::sync::Mutex<Registered>);
+
+struct Registered {
+    items: usize,
+    with: Option<usize>,
+    /// Who has an edge to report.
+    edges: [bool; 2],
+}
+
+impl Pollers {
+    fn change<R>(&self, change: impl FnOnce(&mut Registered) -> R) -> R {
+        change(&mut self.0.lock().unwrap())
+    }
+
+    /// Both drivers poll.
+    fn poll(&self, socket: &Socket) {
+        for driver in 0..2 {
+            if self.change(|all| std::mem::take(&mut all.edges[driver])) {
+                drop(socket.readiness.edge(true, true, |waiter| socket.claim(waiter)));
+            }
+        }
+    }
+}
+
+/// A descriptor moves from one driver to another while something arrives, and somebody begins to wait who
+/// takes it for registered all the time.
+#[test]
+fn no_edge_is_lost_when_a_descriptor_moves() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let registered = Registered { items: 0, with: Some(0), edges: [false; 2] };
+        let pollers = Pollers(loom::sync::Mutex::new(registered));
+        let shared = Arc::new((Socket::new(Readiness::by_turns()), pollers));
+        let peer = {
+            let shared = shared.clone();
+            loom::thread::spawn(move || {
+                let (socket, pollers) = &*shared;
+                pollers.change(|all| {
+                    all.items += 1;
+                    all.with.into_iter().for_each(|driver| all.edges[driver] = true);
+                });
+                pollers.poll(socket);
+            })
+        };
+        let mover = {
+            let shared = shared.clone();
+            loom::thread::spawn(move || {
+                let (socket, pollers) = &*shared;
+                pollers.change(|all| {
+                    all.with = None;
+                    all.edges[0] = false;
+                });
+                pollers.change(|all| {
+                    all.with = Some(1);
+                    all.edges[1] = all.items > 0;
+                });
+                pollers.poll(socket);
+            })
+        };
+        let (socket, pollers) = &*shared;
+        loop {
+            let seen = socket.readiness.seen(SIDE);
+            if pollers.change(|all| all.items > 0) {
+                break;
+            }
+            socket.wait(0, seen);
+        }
+        peer.join().unwrap();
+        mover.join().unwrap();
     });
 }

@@ -13,8 +13,8 @@
 //!                     |  is free
 //! ```
 //!
-//! One that was called by its joiner is no resident. It has its joiner for `Root.header.caller`, where
-//! Root.started leads to.
+//! One that was called by its joiner is no resident before it first leaves its stack. As long as it runs in
+//! the call, it has its joiner for `Root.header.caller`, where `Root.started` leads to.
 //!
 //! Two layouts that are not this crate's are found out by the script. Of a place in the source, by
 //! a sample whose parts it is told. Of a suspended coroutine: of the words of its switch that lie in
@@ -164,6 +164,16 @@ static LINKS: Mutex<()> = Mutex::new(());
 #[cfg(test)]
 pub(in crate::sched) fn hold_beginners() -> std::sync::MutexGuard<'static, ()> {
     LINKS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The number of the one that calls what runs on this thread, as a debugger finds it.
+#[cfg(test)]
+pub(in crate::sched) fn caller_of_running() -> Option<u64> {
+    let running = crate::sched::current_coroutine()?;
+    // SAFETY: the caller runs on it, at its home.
+    let started = unsafe { running.as_ref().resident().started() };
+    // SAFETY: whoever calls it waits for that.
+    unsafe { started.caller.get().as_ref() }.map(|caller| caller.id)
 }
 
 /// A machine, for a debugger.

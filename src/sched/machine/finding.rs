@@ -168,15 +168,15 @@ impl Machine {
         coroutine
     }
 
-    /// Whether what was just spawned may run before what stands in the queues; then it counts in the
-    /// streak, which starts anew if nothing stands there.
+    /// Whether what was just spawned may run before what stands in the queues, and then who joins it; then
+    /// both count in the streak, which starts anew if nothing stands there.
     #[inline]
     pub(super) fn count_in_streak(&self) -> bool {
         let streak = self.streak.get();
         if streak >= STREAK && !(self.ready.len() == 0 && self.runq.is_drained()) {
             return false;
         }
-        self.streak.set(if streak >= STREAK { 1 } else { streak + 1 });
+        self.streak.set(if streak >= STREAK { 2 } else { streak + 2 });
         true
     }
 

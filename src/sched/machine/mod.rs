@@ -27,7 +27,7 @@ use crate::stack::{AltStack, Cache, Stack};
 use crate::timers::Timers;
 use crate::util::rng::Rng;
 #[cfg(test)]
-pub(super) use debugger::hold_beginners;
+pub(super) use debugger::{caller_of_running, hold_beginners};
 use ending::NeverUnwinds;
 use lingering::Linger;
 use nesting::Calls;

@@ -12,7 +12,7 @@ use crate::sched::processor::{Activity, bump};
 use crate::stack::Stack;
 use std::cell::Cell;
 use std::mem;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::sync::atomic::Ordering;
 
 /// How many may be called by each other, so that a walk of the innermost one's stack, which goes on through
@@ -221,8 +221,12 @@ impl Machine {
             }
             // There was no need to wait.
             self.current.set(Some(child));
-            // SAFETY: nobody else uses the switch of a coroutine that this machine runs, which is not off.
-            resumed = Some(unsafe { child.as_ref().resident().started().switch() }.resume());
+            // SAFETY: it is not off, so it has its stack, also when it has come to its end there.
+            let started = unsafe { shared_part.resident().started() };
+            started.caller.set(joiner.as_ptr());
+            // SAFETY: nobody else uses the switch of a coroutine that this machine runs.
+            resumed = Some(unsafe { started.switch() }.resume());
+            started.caller.set(ptr::null());
             self.current.set(None);
         }
         bump(&self.processor.watch.returns);

@@ -29,6 +29,32 @@ fn residents_have_their_turn_among_starts_that_spawn() {
     }
 }
 
+/// A join is two in a row, what is joined and who joins it, also if that one calls the other.
+#[test]
+fn residents_have_their_turn_among_joins() {
+    const JOINS: usize = 1_000;
+    let scheduler = Scheduler::new();
+    let (told, turns) = mpsc::channel();
+    scheduler.spawn(move || {
+        let over = Arc::new(AtomicBool::new(false));
+        let theirs = over.clone();
+        let yields = spawn(move || {
+            let mut turns = 0;
+            while !theirs.load(Ordering::Relaxed) {
+                turns += 1;
+                yield_now();
+            }
+            turns
+        });
+        yield_now();
+        (0..JOINS).for_each(|_| spawn(|| ()).join().unwrap());
+        over.store(true, Ordering::Relaxed);
+        told.send(yields.join().unwrap()).unwrap();
+    });
+    let turns = turns.recv().unwrap();
+    assert!(turns >= JOINS / 6, "{turns} turns");
+}
+
 /// A resident that wakes another one each time that it runs: what has not started has its turn.
 #[test]
 fn starts_have_their_turn_among_residents_that_wake() {
