@@ -7,7 +7,6 @@ use pirn::Cancelled;
 use pirn::channel::{Receiver, bounded};
 use pirn::thread::{self, Builder, JoinHandle, LocalJoinHandle};
 use std::any::Any;
-use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering::SeqCst};
@@ -170,7 +169,7 @@ impl Watched {
 enum Handle {
     Any(JoinHandle<Value>),
     Local(LocalJoinHandle<Value>),
-    Thread(Receiver<Infallible>),
+    Thread(Receiver<()>),
 }
 
 pub(crate) struct Started {
@@ -193,10 +192,7 @@ impl Started {
         match self.handle {
             Handle::Any(handle) => self.watched.joined(handle.join()),
             Handle::Local(handle) => self.watched.joined(handle.join()),
-            Handle::Thread(ended) => match ended.recv() {
-                Ok(never) => match never {},
-                Err(_) => {}
-            },
+            Handle::Thread(ended) => _ = ended.recv(),
         }
     }
 }
