@@ -333,11 +333,44 @@ where
     if runtime.is_none() && (cancel == Cancel::Defer || !park::is_in_scope()) {
         return f();
     }
+    handed_over(cancel, reason, f, move |work| match runtime {
+        Some(runtime) => runtime.config.blocking.submit(Job { work, is_lookup: false }),
+        None => start_alone(work).map(|()| true),
+    })
+}
+
+/// Runs `f` on a thread of its own, if the system has one, and parks the calling coroutine until it is
+/// done, whoever is cancelled.
+///
+/// For work that waits for coroutines: on a pool, these might wait for a thread that it keeps.
+pub(crate) fn blocking_apart<F, T>(reason: WaitReason, f: F) -> T
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    if !sched::in_coroutine() {
+        return f();
+    }
+    handed_over(Cancel::Defer, reason, f, |work| start_alone(work).map(|()| true))
+}
+
+/// Waits for work that another thread does. `submit` says whether there is one for it, or gives the work
+/// back.
+fn handed_over<F, T>(
+    cancel: Cancel,
+    reason: WaitReason,
+    f: F,
+    submit: impl FnOnce(Work) -> Result<bool, Work>,
+) -> T
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
     let handover =
         Arc::new(Handover { state: Mutex::new(HandoverState { result: None, waiter: None }) });
     let theirs = handover.clone();
-    let recorder = runtime.as_ref().and_then(|runtime| runtime.recorder.clone());
-    let recorded = recorder.zip(sched::current_id());
+    let runtime = sched::current_shared().filter(|_| sched::in_coroutine());
+    let recorded = runtime.and_then(|runtime| runtime.recorder.clone()).zip(sched::current_id());
     let work: Work = Box::new(move || {
         let job = recorded.map(|(recorder, coroutine)| recorder.job(coroutine, reason));
         let result = catch_unwind(AssertUnwindSafe(f));
@@ -353,11 +386,7 @@ where
             drop(unsafe { ticket.claim() });
         }
     });
-    let submitted = match &runtime {
-        Some(runtime) => runtime.config.blocking.submit(Job { work, is_lookup: false }),
-        None => start_alone(work).map(|()| true),
-    };
-    let mut retry = match submitted {
+    let mut retry = match submit(work) {
         Ok(true) => None,
         Ok(false) => Some(FIRST_RETRY),
         Err(work) => {
@@ -365,7 +394,6 @@ where
             None
         }
     };
-    drop(runtime);
     loop {
         let again = retry.and_then(park::deadline_after);
         let outcome = park::park(reason, again, cancel, |ticket| {
@@ -393,7 +421,8 @@ where
     }
 }
 
-/// Starts work on a thread of its own: for a plain thread, whose wait may end before the work does.
+/// Starts work on a thread of its own: for a plain thread, whose wait may end before the work does, and
+/// for what would keep a pool's thread too long.
 /// `Err` gives it back: the system refuses the thread.
 fn start_alone(work: Work) -> Result<(), Work> {
     let job = Arc::new(Mutex::new(Some(work)));

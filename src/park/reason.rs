@@ -71,6 +71,8 @@ reasons! {
     15 Dump "dump",
     /// A receive that only time ends.
     16 Clock "channel of the clock",
+    /// For all of another runtime's threads.
+    17 Shutdown "end of a runtime",
     /// Of so many operations.
     32 Select(operations: usize) "select",
     /// At that address, as all that follow.

@@ -8,9 +8,10 @@ pub use builder::Builder;
 pub(crate) use default::{some_driver, with_current_or_default};
 pub use metrics::{GuardKind, Metrics, StackClassMetrics, WorkerMetrics, WorkerState};
 
+use crate::blocking::blocking_apart;
 use crate::dump::{self, Dump};
 use crate::inspect::Inspector;
-use crate::park;
+use crate::park::{self, WaitReason};
 use crate::sched::{self, Shared};
 use crate::thread::{self, JoinHandle};
 use crate::trace::{self, Trace};
@@ -31,6 +32,9 @@ use std::time::Duration;
 /// (and may block), and those that have not started are dropped. The drop waits for them; a
 /// coroutine that never parks again is waited for until it ends. [`shutdown`](Runtime::shutdown)
 /// bounds the wait. Afterwards no thread, descriptor or mapping of the runtime is left.
+///
+/// A coroutine of another runtime that drops one parks meanwhile, and its cancellation is met at its
+/// next wait.
 ///
 /// # Panics
 ///
@@ -178,8 +182,9 @@ impl Runtime {
         let shared = self.shared.take().expect("only drop and shutdown take it");
         let deadline = park::deadline_after(timeout);
         shared.stop();
-        let ended = sched::block_in_place(|| {
-            shared.join(deadline) && shared.config.blocking.close(deadline)
+        let ending = shared.clone();
+        let ended = blocking_apart(WaitReason::Shutdown, move || {
+            ending.join(deadline) && ending.config.blocking.close(deadline)
         });
         shared.go_on_elsewhere();
         if ended { Ok(()) } else { Err(ShutdownTimeout { coroutines: shared.live() }) }
@@ -216,11 +221,12 @@ impl Drop for Runtime {
         }
         let Some(shared) = self.shared.take() else { return };
         shared.stop();
-        // From a coroutine of another runtime: its own worker is blocked meanwhile.
         let inspector = self.inspector.take();
-        sched::block_in_place(|| {
-            shared.join(None);
-            shared.config.blocking.close(None);
+        let ending = shared.clone();
+        // A coroutine of another runtime parks: those that it waits for may wait for what lives at its home.
+        blocking_apart(WaitReason::Shutdown, move || {
+            ending.join(None);
+            ending.config.blocking.close(None);
             drop(inspector);
         });
         shared.go_on_elsewhere();

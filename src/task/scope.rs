@@ -1,7 +1,7 @@
 //! A scope that ends at the first failure.
 
 use crate::cancel::CancelToken;
-use crate::coroutine::{is_cancellation, unwind_if_cancelled};
+use crate::coroutine::{is_cancellation, unwind_if_cancelled, was_cancelled};
 use crate::thread::{self, Scope};
 use std::any::Any;
 use std::fmt;
@@ -19,7 +19,6 @@ pub struct TryScope<'scope, 'env: 'scope, E> {
 
 enum How<E> {
     Error(E),
-    /// Or cancelled, and no failure of another member was the reason.
     Panicked(Box<dyn Any + Send>),
 }
 
@@ -58,8 +57,8 @@ where
 {
     let failure = Arc::new(Mutex::new(None));
     let theirs = failure.clone();
-    // A child that was cancelled before it began is not to be told from one that was cancelled by a
-    // sibling's failure, and needs no report of its own.
+    // A child that was cancelled was so by a sibling's failure or with its parent, and needs no report of
+    // its own.
     let (result, cancelled) = thread::run_scope(move |scope| {
         let scope = TryScope { scope, failure: theirs, token: CancelToken::new() };
         let body = || match cfg!(panic = "abort") {
@@ -118,6 +117,8 @@ impl<'scope, E: Send + 'scope> TryScope<'scope, '_, E> {
         let body = move || match catch_unwind(AssertUnwindSafe(f)) {
             Ok(Ok(())) => {}
             Ok(Err(error)) => scope.fail(How::Error(error)),
+            // For another's failure, or with the parent, which may be where nothing ends it.
+            Err(payload) if is_cancellation(&*payload) && was_cancelled() => resume_unwind(payload),
             Err(payload) => scope.fail(How::Panicked(payload)),
         };
         thread::Builder::new().spawn_scoped(self.scope, body).map(drop)

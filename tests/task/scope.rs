@@ -2,8 +2,9 @@
 
 use pirn::task::try_scope;
 use pirn::{Builder, thread};
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 
 fn everywhere(test: fn()) {
     test();
@@ -157,4 +158,42 @@ fn a_result_that_is_there_is_not_lost_by_a_cancellation() {
         cancelled.send(()).unwrap();
         assert_eq!(parent.join().unwrap(), Ok(5));
     });
+}
+
+/// A destructor of one that unwinds already. Its runtime ends the members, and no wait of its own.
+#[test]
+fn a_scope_in_a_destructor_outlasts_the_end_of_its_members() {
+    struct Scopes(mpsc::Sender<()>, Arc<AtomicBool>);
+
+    impl Drop for Scopes {
+        fn drop(&mut self) {
+            let begun = self.0.clone();
+            // Caught, as it would end the process.
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                try_scope(|scope| {
+                    scope.spawn(move || {
+                        begun.send(()).unwrap();
+                        thread::park();
+                        Ok::<_, ()>(())
+                    });
+                    Ok(7)
+                })
+            }));
+            self.1.store(matches!(result, Ok(Ok(7))), Ordering::SeqCst);
+        }
+    }
+
+    for workers in [1, 2, 4] {
+        let runtime = pirn::Builder::new().workers(workers).build().unwrap();
+        let (begun, begins) = mpsc::channel();
+        let ended = Arc::new(AtomicBool::new(false));
+        let scopes = Scopes(begun, ended.clone());
+        drop(runtime.spawn(move || {
+            let _scopes = scopes;
+            resume_unwind(Box::new(()));
+        }));
+        begins.recv().unwrap();
+        drop(runtime);
+        assert!(ended.load(Ordering::SeqCst));
+    }
 }
