@@ -371,6 +371,36 @@ fn a_job_that_was_refused_a_thread_gets_one_later() {
     assert!(second.join().unwrap());
 }
 
+/// The same for a name.
+#[test]
+fn a_lookup_that_was_refused_a_thread_gets_one_later() {
+    if !is_child() {
+        return passes_as_nobody("a_lookup_that_was_refused_a_thread_gets_one_later");
+    }
+    let runtime = pirn::Builder::new().workers(1).build().unwrap();
+    let (sent, received) = mpsc::channel();
+    let (begins, begun) = mpsc::channel();
+    let first = runtime.spawn(|| {
+        pirn::blocking(move || {
+            begins.send(()).unwrap();
+            received.recv_timeout(PATIENCE)
+        })
+    });
+    begun.recv().unwrap();
+    set_limit(libc::RLIMIT_NPROC, 1);
+    let second = runtime.spawn(move || {
+        // Whether there is such a name or not.
+        let _answer = pirn::net::lookup_host("localhost:80");
+        sent.send(7).is_ok()
+    });
+    while runtime.metrics().blocking_queued == 0 {
+        std::thread::yield_now();
+    }
+    allow_threads();
+    assert_eq!(first.join().unwrap(), Ok(7));
+    assert!(second.join().unwrap());
+}
+
 #[test]
 fn threads_run_out() {
     if !is_child() {
