@@ -8,7 +8,7 @@ use crate::sched::migrants::spawn_migrating;
 use crate::sched::{
     Config, Driver, Processor, Residence, Shared, Survey, Visit, block_in_place, with_processor,
 };
-use crate::stack::{Class, GuardStrategy, StackOptions, Stacks};
+use crate::stack::{Class, StackOptions, Stacks};
 #[cfg(feature = "migrating")]
 use crate::thread::park_timeout;
 use crate::thread::{Builder, Thread, current, park, sleep, spawn, yield_now};
@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, mpsc};
 use std::time::Duration;
 
+mod stacks;
 mod turns;
 
 /// What a poll does.
@@ -208,53 +209,6 @@ fn with_nothing_to_do_it_waits_without_limit_and_once() {
     let (sleeps, interrupts) = scheduler.idle();
     scheduler.spawn(|| ());
     assert_eq!(scheduler.sleep(sleeps), (None, interrupts + 1));
-}
-
-/// What a machine keeps at hand nobody else can get at. In a process of its own, all of whose stacks share
-/// one budget.
-#[test]
-fn stacks_that_machines_keep_at_hand_are_not_missing() {
-    const CHILD: &str = "PIRN_TEST_STACKS_AT_HAND";
-    const NAME: &str = "sched::tests::stacks_that_machines_keep_at_hand_are_not_missing";
-    if std::env::var_os(CHILD).is_none() {
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        let output = command.args(["--exact", NAME, "--nocapture"]).env(CHILD, "1").output();
-        let output = output.unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        return assert!(output.status.success(), "{said}");
-    }
-    // Three batches.
-    const ROOM: usize = 192;
-    let scheduler = || {
-        let force_guard = Some(GuardStrategy::Mprotect);
-        Scheduler::with(0, StackOptions { force_guard, map_budget: Some(2 * ROOM) })
-    };
-
-    // By an idle machine, when a thread spawns.
-    let one = scheduler();
-    let parked = Arc::new(AtomicUsize::new(0));
-    for count in 1..=ROOM {
-        let theirs = parked.clone();
-        one.spawn(move || {
-            theirs.fetch_add(1, Ordering::Relaxed);
-            park();
-        });
-        let parked = || parked.load(Ordering::Relaxed) == count;
-        drop(one.world.wait_until(|state| state.asleep && parked()));
-    }
-    drop(one);
-
-    // By one's own machine.
-    let (told, spawned) = mpsc::channel();
-    let other = scheduler();
-    other.spawn(move || {
-        let spawns = || {
-            yield_now();
-            Builder::new().spawn(park).map(drop).is_ok()
-        };
-        told.send((1..=ROOM).take_while(|_| spawns()).count()).unwrap();
-    });
-    assert_eq!(spawned.recv().unwrap(), ROOM - 1);
 }
 
 #[test]
