@@ -140,6 +140,11 @@ impl BlockingPool {
         state.refused
     }
 
+    /// Whether threads are to be asked for [again](BlockingPool::retry).
+    fn is_refused(&self) -> bool {
+        self.shared.lock().refused
+    }
+
     fn add_thread(&self, state: &mut State) -> io::Result<()> {
         let handle = self.start_thread()?;
         state.threads += 1;
@@ -461,4 +466,32 @@ pub(crate) fn begin_lookup(work: impl FnOnce() + Send + 'static) -> io::Result<(
         sched::block_in_place(work);
     }
     Ok(())
+}
+
+/// Waits for a lookup by `wait`, which is given a deadline and says whether it has landed. While threads
+/// are refused to the pool of the calling coroutine's runtime, it asks for them now and then.
+pub(crate) fn wait_for_lookup(
+    deadline: Option<Instant>,
+    mut wait: impl FnMut(Option<Instant>) -> bool,
+) -> bool {
+    // Not kept while it waits.
+    let ask = |ask: fn(&BlockingPool) -> bool| {
+        let runtime = sched::current_shared().filter(|_| sched::in_coroutine());
+        runtime.is_some_and(|one| ask(&one.config.blocking))
+    };
+    let mut refused = ask(BlockingPool::is_refused);
+    let mut pause = FIRST_RETRY;
+    while refused {
+        let again =
+            park::deadline_after(pause).filter(|&again| deadline.is_none_or(|at| again < at));
+        if again.is_none() {
+            break;
+        }
+        if wait(again) {
+            return true;
+        }
+        refused = ask(BlockingPool::retry);
+        pause = LONGEST_RETRY.min(2 * pause);
+    }
+    wait(deadline)
 }

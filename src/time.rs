@@ -98,7 +98,7 @@ pub fn deadline() -> Option<Instant> {
 }
 
 /// The time of a [`timeout`] was over.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Elapsed {
     unsupported: bool,
 }
@@ -108,6 +108,16 @@ impl Elapsed {
     #[must_use]
     pub fn is_unsupported(&self) -> bool {
         self.unsupported
+    }
+}
+
+/// The field is of interest only if it is set.
+impl fmt::Debug for Elapsed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.unsupported {
+            true => f.debug_struct("Elapsed").field("unsupported", &true).finish(),
+            false => f.pad("Elapsed"),
+        }
     }
 }
 

@@ -161,7 +161,9 @@ fn a_busy_worker_is_reported_and_not_waited_for() {
     assert!(named(&dump, "parked").is_none());
     let worker = &dump.runtimes[0].workers[0];
     assert!(!worker.answered && worker.residents == 2, "{dump}");
-    assert!(dump.to_string().contains("worker 0 is busy"), "{dump}");
+    let said = dump.to_string();
+    assert!(said.contains("2 coroutines, 1 worker\n"), "{dump}");
+    assert!(said.contains("worker 0 is busy: 1 of its 2 coroutines cannot be listed"), "{dump}");
     drop(busy);
     dump_until(&runtime, |dump| waits(dump, "parked"));
 }

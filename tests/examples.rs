@@ -60,7 +60,7 @@ const TESTS: [Test; 6] = [
             // Once in the watch's words, and once in the dump's.
             says("stall: worker 0 has run coroutine ", &format!("{who}, "))
                 && says("coroutine ", &format!("{who} [running"))
-        }) && text.matches("worker 0 is busy: its 2 coroutines cannot be listed").count() == 2
+        }) && text.matches("worker 0 is busy: 1 of its 2 coroutines cannot be listed").count() == 2
             && text.ends_with("both end: 2\n")
     }),
     ("crawler", || crawler::main().expect("it works"), |text| text.contains("Totals {")),

@@ -199,11 +199,19 @@ fn others_use_up_the_map_entries() {
     let runtime = begun(pirn::Builder::new().workers(1));
     let error = runtime.run(|| {
         let spawn = || pirn::thread::Builder::new().stack_size(8 << 20).spawn(|| 9);
+        let mut spawned = Vec::with_capacity(1000);
         let hoard = Hoard::new();
-        let refused = spawn().map(drop);
+        // What lies idle makes room for some.
+        let refused = loop {
+            match spawn() {
+                Ok(one) => spawned.push(one),
+                Err(error) => break error,
+            }
+        };
         drop(hoard);
-        assert_eq!(spawn().unwrap().join().unwrap(), 9);
-        refused.unwrap_err()
+        spawned.push(spawn().unwrap());
+        spawned.into_iter().for_each(|one| assert_eq!(one.join().unwrap(), 9));
+        refused
     });
     assert_eq!(error.kind(), ErrorKind::OutOfMemory);
     let message = error.to_string();
@@ -363,6 +371,36 @@ fn a_job_that_was_refused_a_thread_gets_one_later() {
     begun.recv().unwrap();
     set_limit(libc::RLIMIT_NPROC, 1);
     let second = runtime.spawn(|| pirn::blocking(move || sent.send(7).is_ok()));
+    while runtime.metrics().blocking_queued == 0 {
+        std::thread::yield_now();
+    }
+    allow_threads();
+    assert_eq!(first.join().unwrap(), Ok(7));
+    assert!(second.join().unwrap());
+}
+
+/// The same for a name.
+#[test]
+fn a_lookup_that_was_refused_a_thread_gets_one_later() {
+    if !is_child() {
+        return passes_as_nobody("a_lookup_that_was_refused_a_thread_gets_one_later");
+    }
+    let runtime = pirn::Builder::new().workers(1).build().unwrap();
+    let (sent, received) = mpsc::channel();
+    let (begins, begun) = mpsc::channel();
+    let first = runtime.spawn(|| {
+        pirn::blocking(move || {
+            begins.send(()).unwrap();
+            received.recv_timeout(PATIENCE)
+        })
+    });
+    begun.recv().unwrap();
+    set_limit(libc::RLIMIT_NPROC, 1);
+    let second = runtime.spawn(move || {
+        // Whether there is such a name or not.
+        let _answer = pirn::net::lookup_host("localhost:80");
+        sent.send(7).is_ok()
+    });
     while runtime.metrics().blocking_queued == 0 {
         std::thread::yield_now();
     }

@@ -128,7 +128,7 @@ fn later(instant: Instant, period: Duration) -> Instant {
 /// Nothing queues at a clock: a select that has one waits no longer than until its next message.
 #[expect(unsafe_code, reason = "the trait's queues are unsafe to join")]
 impl Case<Parking> for Clock {
-    fn try_choose(&self) -> Option<Token<Parking>> {
+    fn try_choose(&self, _host: &Parking) -> Option<Token<Parking>> {
         self.try_receive().map(Token::Instant)
     }
 
@@ -162,7 +162,7 @@ pub(super) struct Never;
 
 #[expect(unsafe_code, reason = "the trait's queues are unsafe to join")]
 impl Case<Parking> for Never {
-    fn try_choose(&self) -> Option<Token<Parking>> {
+    fn try_choose(&self, _host: &Parking) -> Option<Token<Parking>> {
         None
     }
 

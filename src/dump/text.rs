@@ -1,6 +1,6 @@
 //! A dump for people.
 
-use super::{CoroutineDump, CoroutineState, Dump, Held, LockWait, Party, RuntimeDump};
+use super::{CoroutineDump, CoroutineState, Dump, Held, LockWait, Party, RuntimeDump, WorkerDump};
 use std::collections::HashMap;
 use std::fmt::{self, Display};
 use std::time::Duration;
@@ -27,16 +27,26 @@ impl Display for Dump {
 }
 
 fn write_runtime(runtime: &RuntimeDump, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let (count, workers) = (runtime.coroutines.len(), runtime.workers.len());
+    let workers = runtime.workers.len();
+    let unanswered = || runtime.workers.iter().filter(|worker| !worker.answered);
+    let missing = |worker: &WorkerDump| {
+        let listed = |one: &&CoroutineDump| one.worker == Some(worker.number);
+        worker.residents.saturating_sub(runtime.coroutines.iter().filter(listed).count())
+    };
+    let count = runtime.coroutines.len() + unanswered().map(missing).sum::<usize>();
     write!(f, "runtime \"{}\": {count} coroutine{}", runtime.name, plural(count))?;
     writeln!(f, ", {workers} worker{}", plural(workers))?;
-    for worker in runtime.workers.iter().filter(|worker| !worker.answered) {
+    for worker in unanswered() {
         let (number, residents) = (worker.number, worker.residents);
-        writeln!(
-            f,
-            "worker {number} is busy: its {residents} coroutine{} cannot be listed",
-            plural(residents)
-        )?;
+        write!(f, "worker {number} is busy")?;
+        match missing(worker) {
+            0 => writeln!(f)?,
+            missing => writeln!(
+                f,
+                ": {missing} of its {residents} coroutine{} cannot be listed",
+                plural(residents)
+            )?,
+        }
     }
     for group in groups(&runtime.coroutines, f.alternate()) {
         writeln!(f)?;

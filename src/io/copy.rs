@@ -1,4 +1,4 @@
-//! [`copy`] and [`copy_bidirectional`].
+//! [`copy`], [`copy_bidirectional`], and the latter with a limit: [`CopyBidirectional`].
 
 use crate::io::duplex::DuplexStream;
 #[cfg(target_os = "linux")]
@@ -6,11 +6,14 @@ use crate::io::kernel;
 use crate::net::{Shutdown, TcpStream};
 use crate::primitive::lock;
 use crate::sched;
+use crate::sync::Event;
 use crate::thread;
 use std::io::{self, Read, Write};
 use std::mem;
 use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Copies all that `reader` gives to `writer`: [`std::io::copy`], which on Linux leaves it to the
 /// kernel where it can.
@@ -48,13 +51,60 @@ where
     W: ?Sized + Write,
 {
     #[cfg(target_os = "linux")]
-    let copied = match kernel::copy(reader, writer)? {
+    let copied = match kernel::copy(reader, writer, &|| ())? {
         (copied, true) => return Ok(copied),
         (copied, false) => copied,
     };
     #[cfg(not(target_os = "linux"))]
     let copied = 0;
     Ok(copied + io::copy(reader, writer)?)
+}
+
+/// [`copy`], which tells of each read and write that has moved bytes.
+fn copy_telling<R: Read, W: Write>(
+    mut reader: R,
+    mut writer: W,
+    moved: &dyn Fn(),
+) -> io::Result<u64> {
+    #[cfg(target_os = "linux")]
+    let copied = match kernel::copy(&mut reader, &mut writer, moved)? {
+        (copied, true) => return Ok(copied),
+        (copied, false) => copied,
+    };
+    #[cfg(not(target_os = "linux"))]
+    let copied = 0;
+    let (mut reader, mut writer) = (Telling(reader, moved), Telling(writer, moved));
+    Ok(copied + io::copy(&mut reader, &mut writer)?)
+}
+
+/// Something that is read or written, and who is told of that.
+struct Telling<'a, T>(T, &'a dyn Fn());
+
+impl<T> Telling<'_, T> {
+    fn tell(&self, count: usize) -> usize {
+        if count > 0 {
+            self.1();
+        }
+        count
+    }
+}
+
+impl<T: Read> Read for Telling<'_, T> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let count = self.0.read(buf)?;
+        Ok(self.tell(count))
+    }
+}
+
+impl<T: Write> Write for Telling<'_, T> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let count = self.0.write(buf)?;
+        Ok(self.tell(count))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// A stream of two directions, each of which can be ended by itself, as
@@ -100,7 +150,8 @@ impl HalfClose for DuplexStream {
 /// a plain thread, in a thread.
 ///
 /// A read timeout of a stream counts for what comes from that stream alone: one that only listens
-/// ends the whole by it, however much goes the other way.
+/// ends the whole by it, however much goes the other way. [`CopyBidirectional::idle_timeout`] is for
+/// both directions.
 ///
 /// # Errors
 ///
@@ -146,47 +197,126 @@ where
     for<'a> &'a A: Read + Write,
     for<'b> &'b B: Read + Write,
 {
-    let both = Both { a, b, first_error: Mutex::new(None) };
-    let counts = if sched::in_coroutine() {
-        thread::scope(|scope| {
-            let ending = both.ending();
-            let back = thread::Builder::new()
-                .spawn_scoped(scope, || both.run(|| one_way::<B, A>(b, a)))?;
-            let there = both.run(|| one_way::<A, B>(a, b));
-            // A cancellation may come here, too.
-            let back = back.join().unwrap_or_else(|panic| resume_unwind(panic));
-            ending.disarm();
-            io::Result::Ok((there, back))
-        })
-    } else {
-        std::thread::scope(|scope| {
-            let ending = both.ending();
-            let builder = std::thread::Builder::new();
-            let back = builder.spawn_scoped(scope, || both.run(|| one_way::<B, A>(b, a)))?;
-            let there = both.run(|| one_way::<A, B>(a, b));
-            let back = back.join().unwrap_or_else(|panic| resume_unwind(panic));
-            ending.disarm();
-            Ok((there, back))
-        })
-    }?;
-    match both.first_error.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        None => Ok(counts),
-        Some(error) => Err(error),
+    CopyBidirectional::new().run(a, b)
+}
+
+/// [`copy_bidirectional`] with a limit.
+///
+/// # Examples
+///
+/// ```
+/// use pirn::io::{CopyBidirectional, ErrorKind, duplex};
+/// use std::time::Duration;
+///
+/// let ((_client, one), (two, _server)) = (duplex(64), duplex(64));
+/// let copying = CopyBidirectional::new().idle_timeout(Duration::from_millis(10));
+/// let error = copying.run(&one, &two).unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::TimedOut);
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct CopyBidirectional {
+    idle_timeout: Option<Duration>,
+}
+
+impl CopyBidirectional {
+    /// One without a limit.
+    #[must_use]
+    pub const fn new() -> CopyBidirectional {
+        CopyBidirectional { idle_timeout: None }
+    }
+
+    /// Ends both directions when nothing was read or written in either of them for so long:
+    /// `proxy_timeout` of nginx.
+    ///
+    /// That takes one more coroutine, or thread, while the copy runs.
+    #[must_use]
+    pub const fn idle_timeout(mut self, timeout: Duration) -> CopyBidirectional {
+        self.idle_timeout = Some(timeout);
+        self
+    }
+
+    /// Copies in both directions, until both have ended: [`copy_bidirectional`].
+    ///
+    /// # Errors
+    ///
+    /// - `TimedOut` after the idle timeout. Both streams are shut down then.
+    /// - `InvalidInput` if that is zero.
+    /// - Those of [`copy_bidirectional`].
+    pub fn run<A, B>(&self, a: &A, b: &B) -> io::Result<(u64, u64)>
+    where
+        A: HalfClose + Sync,
+        B: HalfClose + Sync,
+        for<'a> &'a A: Read + Write,
+        for<'b> &'b B: Read + Write,
+    {
+        if self.idle_timeout == Some(Duration::ZERO) {
+            let message = "cannot set a 0 duration timeout";
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        let idle = self.idle_timeout.map(Idle::new);
+        let both = Both { a, b, first_error: Mutex::new(None), idle, over: Event::new() };
+        let counts = if sched::in_coroutine() {
+            thread::scope(|scope| {
+                let ending = both.ending();
+                let spawn = thread::Builder::new;
+                if let Some(idle) = &both.idle {
+                    spawn().spawn_scoped(scope, || both.watch(idle))?;
+                }
+                let back =
+                    spawn().spawn_scoped(scope, || both.run(|| both.one_way::<B, A>(b, a)))?;
+                let there = both.run(|| both.one_way::<A, B>(a, b));
+                // A cancellation may come here, too.
+                let back = back.join().unwrap_or_else(|panic| resume_unwind(panic));
+                ending.disarm();
+                both.over.set();
+                io::Result::Ok((there, back))
+            })
+        } else {
+            std::thread::scope(|scope| {
+                let ending = both.ending();
+                let spawn = std::thread::Builder::new;
+                if let Some(idle) = &both.idle {
+                    spawn().spawn_scoped(scope, || both.watch(idle))?;
+                }
+                let back =
+                    spawn().spawn_scoped(scope, || both.run(|| both.one_way::<B, A>(b, a)))?;
+                let there = both.run(|| both.one_way::<A, B>(a, b));
+                let back = back.join().unwrap_or_else(|panic| resume_unwind(panic));
+                ending.disarm();
+                both.over.set();
+                Ok((there, back))
+            })
+        }?;
+        match both.first_error.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            None => Ok(counts),
+            Some(error) => Err(error),
+        }
     }
 }
 
-/// Copies until the end, and passes that on.
-fn one_way<A, B>(from: &A, to: &B) -> io::Result<u64>
-where
-    B: HalfClose,
-    for<'a> &'a A: Read,
-    for<'b> &'b B: Write,
-{
-    let (mut reader, mut writer) = (from, to);
-    let copied = copy(&mut reader, &mut writer)?;
-    match to.shutdown(Shutdown::Write) {
-        Err(error) if error.kind() != io::ErrorKind::NotConnected => Err(error),
-        _ => Ok(copied),
+/// When something was moved, and how long nothing may be.
+struct Idle {
+    timeout: Duration,
+    start: Instant,
+    /// Nanoseconds from the start.
+    moved_at: AtomicU64,
+}
+
+impl Idle {
+    fn new(timeout: Duration) -> Idle {
+        Idle { timeout, start: Instant::now(), moved_at: AtomicU64::new(0) }
+    }
+
+    fn moved(&self) {
+        let now = u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.moved_at.fetch_max(now, Ordering::Relaxed);
+    }
+
+    /// How long it is until it has lasted too long; nothing if it has.
+    fn left(&self) -> Option<Duration> {
+        let moved_at = Duration::from_nanos(self.moved_at.load(Ordering::Relaxed));
+        let idle = self.start.elapsed().saturating_sub(moved_at);
+        self.timeout.checked_sub(idle).filter(|left| !left.is_zero())
     }
 }
 
@@ -195,9 +325,42 @@ struct Both<'a, A, B> {
     a: &'a A,
     b: &'a B,
     first_error: Mutex<Option<io::Error>>,
+    idle: Option<Idle>,
+    /// Both directions have ended, or are about to.
+    over: Event,
 }
 
 impl<A: HalfClose, B: HalfClose> Both<'_, A, B> {
+    /// Copies until the end, and passes that on.
+    fn one_way<F, T>(&self, mut from: &F, mut to: &T) -> io::Result<u64>
+    where
+        T: HalfClose,
+        for<'a> &'a F: Read,
+        for<'b> &'b T: Write,
+    {
+        let copied = match &self.idle {
+            None => copy(&mut from, &mut to)?,
+            Some(idle) => copy_telling(from, to, &|| idle.moved())?,
+        };
+        match to.shutdown(Shutdown::Write) {
+            Err(error) if error.kind() != io::ErrorKind::NotConnected => Err(error),
+            _ => Ok(copied),
+        }
+    }
+
+    /// Ends both directions when nothing has moved for too long.
+    fn watch(&self, idle: &Idle) {
+        while let Some(left) = idle.left() {
+            if self.over.wait_timeout(left) {
+                return;
+            }
+        }
+        let message = format!("nothing has moved either way for {:?}", idle.timeout);
+        let error = io::Error::new(io::ErrorKind::TimedOut, message);
+        lock(&self.first_error).get_or_insert(error);
+        drop(self.ending());
+    }
+
     /// One direction. If it fails, the other one is ended.
     fn run(&self, direction: impl FnOnce() -> io::Result<u64>) -> u64 {
         let ending = self.ending();
@@ -233,5 +396,6 @@ impl<A: HalfClose, B: HalfClose> Drop for Ending<'_, A, B> {
         // Whoever has ended before says so, and there is nothing else to be done about it.
         let _ended = self.0.a.shutdown(Shutdown::Both);
         let _ended = self.0.b.shutdown(Shutdown::Both);
+        self.0.over.set();
     }
 }

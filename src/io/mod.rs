@@ -13,7 +13,7 @@ mod stdio;
 mod sys;
 
 pub use asynchronous::Async;
-pub use copy::{HalfClose, copy, copy_bidirectional};
+pub use copy::{CopyBidirectional, HalfClose, copy, copy_bidirectional};
 pub(crate) use descriptor::Descriptor;
 pub use duplex::{DuplexStream, duplex};
 pub use pipe::{PipeReader, PipeWriter, pipe};

@@ -365,6 +365,10 @@ pub(crate) unsafe fn spawn<T>(
         Some(machine) => machine.credit(class),
         None => shared.stacks.credit(class, 1),
     };
+    let credited = credited.or_else(|refusal| match machine {
+        Some(machine) => machine.credit_again(class, refusal),
+        None => shared.credit_again(class, refusal),
+    });
     if let Err(error) = credited {
         // Not on the way out, where the error would leak if this panics.
         drop(body);

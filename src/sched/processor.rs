@@ -85,7 +85,8 @@ pub(crate) struct Watch {
     clock: AtomicU32,
     /// What the machine is asked between two switches.
     pub(crate) surveys: Surveys,
-    /// Set by sysmon: the machine is to give back what it keeps at hand, since nothing is going on.
+    /// The machine is to give back what it keeps at hand when it wakes, since nothing is going on or
+    /// since somebody needs it. Set by others, and cleared when that is done.
     pub(crate) settle: AtomicBool,
 }
 

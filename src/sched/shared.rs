@@ -8,7 +8,7 @@ use crate::protocol::idle::Idle;
 use crate::protocol::sleep::Picked;
 use crate::sched::counters::Retired;
 use crate::sched::migrants::Migrants;
-use crate::sched::processor::Processor;
+use crate::sched::processor::{Activity, Processor};
 use crate::sched::record::Recorder;
 use crate::sched::sysmon::Sysmon;
 use crate::sched::threads::Threads;
@@ -23,6 +23,11 @@ use std::time::{Duration, Instant};
 
 /// All schedulers of the process, for dumps.
 static ALL: Mutex<Vec<Weak<Shared>>> = Mutex::new(Vec::new());
+
+/// For how long a machine that sleeps is waited for when others need what it keeps, and how often that is
+/// looked at.
+const RECALL_FOR: Duration = Duration::from_millis(10);
+const RECALL_LOOK: Duration = Duration::from_micros(50);
 
 /// Told of waits with guards held.
 pub(crate) type OnHeldGuard = Box<dyn Fn(&HeldGuard) + Send + Sync>;
@@ -310,6 +315,39 @@ impl Shared {
             }
             false
         });
+    }
+
+    // Stacks that lie idle.
+
+    /// Reserves a stack from outside, after a refusal.
+    ///
+    /// # Errors
+    ///
+    /// The refusal, or another one.
+    #[cold]
+    pub(super) fn credit_again(&self, class: Class, refusal: io::Error) -> io::Result<()> {
+        match self.recall() {
+            true => self.stacks.credit(class, 1),
+            false => Err(refusal),
+        }
+    }
+
+    /// Has the machines that sleep give back the stacks that they keep at hand, and waits for that; not
+    /// for long, as one that wakes for something else may be late. `false`: none sleeps.
+    pub(super) fn recall(&self) -> bool {
+        let processors = self.processors();
+        let mut any = false;
+        for processor in processors.iter().filter(|one| one.activity() == Activity::Idle) {
+            processor.watch.settle.store(true, Ordering::Relaxed);
+            processor.driver.interrupt();
+            any = true;
+        }
+        let until = Instant::now() + RECALL_FOR;
+        let keeps = |one: &Arc<Processor>| one.watch.settle.load(Ordering::Acquire);
+        while any && processors.iter().any(keeps) && Instant::now() < until {
+            std::thread::sleep(RECALL_LOOK);
+        }
+        any
     }
 
     // The end.

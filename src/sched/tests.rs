@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, mpsc};
 use std::time::Duration;
 
+mod stacks;
 mod turns;
 
 /// What a poll does.
@@ -133,6 +134,10 @@ impl Scheduler {
     }
 
     fn with_surplus(max_surplus: usize) -> Scheduler {
+        Scheduler::with(max_surplus, StackOptions::default())
+    }
+
+    fn with(max_surplus: usize, stacks: StackOptions) -> Scheduler {
         let world = Arc::new(World::default());
         let theirs = world.clone();
         let config = Config {
@@ -155,7 +160,7 @@ impl Scheduler {
                 Ok(Box::new(Fake { world, first: theirs.clone() }))
             }),
         };
-        let stacks = Stacks::new(StackOptions::default()).unwrap();
+        let stacks = Stacks::new(stacks).unwrap();
         Scheduler { shared: Shared::start(config, stacks).unwrap(), world }
     }
 

@@ -1,9 +1,10 @@
 //! The kinds of signals.
 
 use std::ffi::c_int;
+use std::fmt;
 
 /// A kind of signal, by its number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SignalKind(c_int);
 
 impl SignalKind {
@@ -96,5 +97,37 @@ impl From<c_int> for SignalKind {
 impl From<SignalKind> for c_int {
     fn from(kind: SignalKind) -> c_int {
         kind.0
+    }
+}
+
+/// By its name, if it is one of those that have a function here.
+impl fmt::Debug for SignalKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self.0 {
+            libc::SIGALRM => "SIGALRM",
+            libc::SIGCHLD => "SIGCHLD",
+            libc::SIGHUP => "SIGHUP",
+            libc::SIGINT => "SIGINT",
+            libc::SIGIO => "SIGIO",
+            libc::SIGPIPE => "SIGPIPE",
+            libc::SIGQUIT => "SIGQUIT",
+            libc::SIGTERM => "SIGTERM",
+            libc::SIGUSR1 => "SIGUSR1",
+            libc::SIGUSR2 => "SIGUSR2",
+            libc::SIGWINCH => "SIGWINCH",
+            number => return f.debug_tuple("SignalKind").field(&number).finish(),
+        };
+        f.debug_tuple("SignalKind").field(&format_args!("{name}")).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_says_its_name() {
+        assert_eq!(format!("{:?}", SignalKind::terminate()), "SignalKind(SIGTERM)");
+        assert_eq!(format!("{:?}", SignalKind::from_raw(50)), "SignalKind(50)");
     }
 }

@@ -134,19 +134,28 @@ impl Cache {
         Ok(())
     }
 
-    /// Gives back all stacks and credits that lie here: for an owner that is about to have nothing
-    /// to do for long, since nobody else can get at them.
-    pub(crate) fn settle(&mut self) {
+    /// Gives back all stacks and credits that lie here, and the room for them: for an owner that is
+    /// about to have nothing to do for long, or when there is no other room, since nobody else can get
+    /// at them. `false`: there was nothing.
+    pub(crate) fn settle(&mut self) -> bool {
+        let mut any = false;
         for class in Class::ALL {
             let pool = self.stacks.pool(class);
             let shelf = &mut self.shelves[class as usize];
             if !shelf.hot.is_empty() {
                 pool.give(shelf.hot.drain(..), false);
             }
-            if shelf.credits > 0 {
-                pool.unclaim(Claim::Credit, std::mem::take(&mut shelf.credits));
+            for (claim, claimed) in [
+                (Claim::Credit, std::mem::take(&mut shelf.credits)),
+                (Claim::Reservation, std::mem::take(&mut shelf.reserved)),
+            ] {
+                if claimed > 0 {
+                    pool.unclaim(claim, claimed);
+                    any = true;
+                }
             }
         }
+        any
     }
 
     #[cold]
@@ -242,11 +251,5 @@ impl Cache {
 impl Drop for Cache {
     fn drop(&mut self) {
         self.settle();
-        for class in Class::ALL {
-            let reserved = self.shelves[class as usize].reserved;
-            if reserved > 0 {
-                self.stacks.pool(class).unclaim(Claim::Reservation, reserved);
-            }
-        }
     }
 }

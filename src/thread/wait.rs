@@ -69,7 +69,8 @@ fn park_until(timeout: Option<Duration>) {
 }
 
 /// Parks for at least `duration`, by the monotonic clock. Any duration is legal;
-/// [`Duration::MAX`] is for ever. A sleep that is over at once yields.
+/// [`Duration::MAX`] is for ever. A sleep that is over at once yields, and can be cancelled as any
+/// other.
 ///
 /// # Examples
 ///
@@ -93,15 +94,21 @@ pub fn sleep_ms(ms: u32) {
     sleep(Duration::from_millis(ms.into()));
 }
 
-/// Parks until `deadline` has passed. If it has, this yields.
+/// Parks until `deadline` has passed. If it has, this yields, as a [`sleep`] of no time.
 pub fn sleep_until(deadline: Instant) {
     sleep_to(Some(deadline));
 }
 
-/// Whoever is late each time would keep all others from its thread.
+/// Whoever is late each time would keep all others from its thread, and could not be ended.
 fn sleep_for_nothing() {
     if sched::in_coroutine() {
         sched::yield_now();
+    }
+    // That a scope's time is over shows only in a wait.
+    let late = park::deadline().is_some_and(|deadline| deadline <= Instant::now());
+    let until = late.then(Instant::now);
+    if park::park(WaitReason::Sleep, until, Cancel::Deliver, |_| late) == Outcome::Cancelled {
+        unwind_cancelled();
     }
 }
 

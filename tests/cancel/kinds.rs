@@ -382,3 +382,9 @@ fn what_has_ended_keeps_its_result() {
     assert_eq!(coroutine.cancel(), thread::CancelOutcome::Finished);
     assert_eq!(coroutine.join().unwrap(), 7);
 }
+
+#[test]
+fn a_timeout_that_is_over_says_no_more() {
+    let over = pirn::time::timeout(std::time::Duration::ZERO, pirn::thread::park).unwrap_err();
+    assert_eq!(format!("{over:?}: {over}"), "Elapsed: deadline has elapsed");
+}

@@ -3,7 +3,7 @@
 use crate::support::{Counted, everywhere, ms, runtime};
 use pirn::channel::{
     Receiver, RecvError, Select, SelectTimeoutError, SendError, TryReadyError, TryRecvError,
-    TrySelectError, bounded, never, unbounded,
+    TrySelectError, bounded, never, select, unbounded,
 };
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -331,6 +331,46 @@ fn a_partner_is_given_back_by_a_select_that_unwinds() {
 
     fn fails(f: impl FnOnce()) {
         assert!(catch_unwind(AssertUnwindSafe(f)).is_err());
+    }
+}
+
+/// Nor does it keep a select that has something else to do.
+#[test]
+fn a_select_goes_on_when_a_select_that_sends_to_it_unwinds() {
+    everywhere(|place| {
+        let (s, r) = bounded::<u32>(0);
+        let (told, seen) = unbounded();
+        let loser = {
+            let s = s.clone();
+            place.go(move || {
+                let outcome = catch_unwind(AssertUnwindSafe(|| {
+                    select! {
+                        send(s, gives_up()) -> _ => (),
+                        recv(never::<()>()) -> _ => (),
+                    }
+                }));
+                assert!(outcome.is_err());
+            })
+        };
+        let receiver = place.go(move || {
+            let mut select = Select::new();
+            select.recv(&r);
+            assert_eq!(select.ready(), 0);
+            let received = select! {
+                recv(r) -> message => Some(message),
+                recv(never::<()>()) -> _ => None,
+                default => None,
+            };
+            told.send(received).unwrap();
+        });
+        assert_eq!(seen.recv_timeout(Duration::from_secs(60)), Ok(None));
+        receiver.join();
+        loser.join();
+        drop(s);
+    });
+
+    fn gives_up() -> u32 {
+        std::panic::resume_unwind(Box::new(()))
     }
 }
 

@@ -2,8 +2,8 @@
 
 use crate::support::{World, everywhere, guarded, pattern, runtime, settle};
 use pirn::io::{
-    self, DuplexStream, ErrorKind, HalfClose, PipeReader, Read, Write, copy, copy_bidirectional,
-    duplex, pipe,
+    self, CopyBidirectional, DuplexStream, ErrorKind, HalfClose, PipeReader, Read, Write, copy,
+    copy_bidirectional, duplex, pipe,
 };
 use pirn::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
@@ -469,5 +469,86 @@ fn streams_of_different_kinds() {
         one.set_read_deadline(Some(Instant::now() + Duration::from_millis(5)));
         let error = copy_bidirectional(&one, &two).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    });
+}
+
+/// Neither bytes nor ends come from anywhere.
+#[test]
+fn an_idle_timeout_ends_both_directions() {
+    const LIMIT: Duration = Duration::from_millis(20);
+    everywhere(|world| {
+        let copying = CopyBidirectional::new().idle_timeout(LIMIT);
+        let start = Instant::now();
+        let is_over = |result: io::Result<(u64, u64)>| {
+            let error = result.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
+            assert_eq!(error.to_string(), "nothing has moved either way for 20ms");
+            assert!(start.elapsed() >= LIMIT);
+        };
+        let ((mut client, one), (two, mut server)) = (pair(), pair());
+        is_over(copying.run(&one, &two));
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+        assert_eq!(server.read(&mut [0]).unwrap(), 0);
+        // Also one that has nowhere to go with what it has, while the other has ended.
+        let ((client, one), (two, server)) = (pair(), pair());
+        let feeding = world.spawn(move || while (&client).write(&[1; 65536]).is_ok() {});
+        server.shutdown(Shutdown::Write).unwrap();
+        is_over(copying.run(&one, &two));
+        drop((one, two));
+        feeding.join();
+        // In memory.
+        let ((mut client, one), (two, mut server)) = (duplex(4), duplex(4));
+        is_over(copying.run(&one, &two));
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+        assert_eq!(server.read(&mut [0]).unwrap(), 0);
+    });
+}
+
+/// What goes one way keeps the other.
+#[test]
+fn one_direction_is_enough_for_an_idle_timeout() {
+    // Longer than a busy system keeps one of the threads from running.
+    const LIMIT: Duration = Duration::from_millis(1500);
+    everywhere(|world| {
+        let ((client, one), (two, server)) = (pair(), pair());
+        one_way(world, client, one, two, server);
+        let ((client, one), (two, server)) = (duplex(4), duplex(4));
+        one_way(world, client, one, two, server);
+    });
+
+    fn one_way<S>(world: World, mut client: S, one: S, two: S, mut server: S)
+    where
+        S: HalfClose + Read + Write + Send + Sync + 'static,
+        for<'a> &'a S: Read + Write,
+    {
+        let copying = CopyBidirectional::new().idle_timeout(LIMIT);
+        let copying = world.spawn(move || copying.run(&one, &two));
+        let (start, mut count) = (Instant::now(), 0);
+        while start.elapsed() < LIMIT * 3 / 2 {
+            client.write_all(b"x").unwrap();
+            server.read_exact(&mut [0]).unwrap();
+            count += 1;
+        }
+        HalfClose::shutdown(&client, Shutdown::Write).unwrap();
+        HalfClose::shutdown(&server, Shutdown::Write).unwrap();
+        assert_eq!(copying.join().unwrap(), (count, 0));
+    }
+}
+
+#[test]
+fn an_idle_timeout_is_not_zero_and_may_be_long() {
+    everywhere(|world| {
+        let copying = CopyBidirectional::new();
+        let ((_client, one), (two, _server)) = (duplex(4), duplex(4));
+        let zero = copying.clone().idle_timeout(Duration::ZERO);
+        assert_eq!(zero.run(&one, &two).unwrap_err().kind(), ErrorKind::InvalidInput);
+        let ((mut client, one), (two, server)) = (duplex(4), duplex(4));
+        client.write_all(b"last").unwrap();
+        drop(client);
+        let copying = copying.idle_timeout(Duration::MAX);
+        let copying = world.spawn(move || copying.run(&one, &two));
+        assert_eq!(drained(&server), b"last");
+        drop(server);
+        assert_eq!(copying.join().unwrap(), (4, 0));
     });
 }

@@ -97,3 +97,35 @@ fn a_cancellation_is_no_failure() {
     assert!(begun.recv().is_err(), "it was run once");
     assert!(start.elapsed() < Duration::from_secs(120));
 }
+
+/// Whatever it runs never waits, and neither does it.
+#[test]
+fn one_without_a_pause_can_be_cancelled() {
+    let (begins, begun) = std::sync::mpsc::channel();
+    let start = Instant::now();
+    let supervised = Supervisor::new()
+        .back_off(Duration::ZERO..Duration::from_secs(1))
+        .restarts(usize::MAX, Duration::ZERO)
+        .spawn(move || {
+            let _cancelled = begins.send(());
+            if start.elapsed() < Duration::from_secs(20) { Err("again") } else { Ok(()) }
+        })
+        .unwrap();
+    begun.recv().unwrap();
+    supervised.cancel();
+    assert!(supervised.join().unwrap_err().is::<pirn::Cancelled>());
+    // Nor is a timeout kept from ending it, on a plain thread either.
+    let run = || {
+        let start = Instant::now();
+        let supervisor = Supervisor::new().back_off(Duration::ZERO..Duration::from_secs(1));
+        let supervisor = supervisor.restarts(usize::MAX, Duration::ZERO);
+        pirn::time::timeout(Duration::from_millis(1), || {
+            supervisor.run(|| match start.elapsed() < Duration::from_secs(20) {
+                true => Err("again"),
+                false => Ok(()),
+            })
+        })
+    };
+    assert!(run().is_err());
+    assert!(pirn::spawn(run).join().unwrap().is_err());
+}

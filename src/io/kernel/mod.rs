@@ -43,8 +43,13 @@ const BY_HAND: usize = 512;
 
 pub(super) use endpoint::refers_to;
 
-/// Copies as much as the kernel can copy by itself, which is all of it if `Ok` has `true`.
-pub(super) fn copy<R, W>(reader: &mut R, writer: &mut W) -> io::Result<(u64, bool)>
+/// Copies as much as the kernel can copy by itself, which is all of it if `Ok` has `true`. Tells each time
+/// that bytes have `moved`.
+pub(super) fn copy<R, W>(
+    reader: &mut R,
+    writer: &mut W,
+    moved: &dyn Fn(),
+) -> io::Result<(u64, bool)>
 where
     R: ?Sized + Read,
     W: ?Sized + Write,
@@ -65,9 +70,9 @@ where
         let Some(source) = source::of(reader) else {
             unreachable!("a reader does not change its type")
         };
-        copied += write_buffered(source, writer)?;
+        copied += write_buffered(source, writer, moved)?;
         loop {
-            match step(source, writer)? {
+            match step(source, writer, moved)? {
                 Step::Moved(count) => copied += count,
                 Step::End => return Ok((copied, true)),
                 Step::Refused(count) => return Ok((copied + count, false)),
@@ -78,7 +83,9 @@ where
         match reader.read(&mut buf) {
             Ok(0) => return Ok((copied, true)),
             Ok(count) => {
+                moved();
                 writer.write_all(&buf[..count])?;
+                moved();
                 copied += count as u64;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -88,7 +95,11 @@ where
 }
 
 /// What was read ahead comes first.
-fn write_buffered<W: ?Sized + Write>(source: &mut dyn Source, writer: &mut W) -> io::Result<u64> {
+fn write_buffered<W: ?Sized + Write>(
+    source: &mut dyn Source,
+    writer: &mut W,
+    moved: &dyn Fn(),
+) -> io::Result<u64> {
     let mut written = 0;
     loop {
         let buffered = source.buffered();
@@ -100,6 +111,7 @@ fn write_buffered<W: ?Sized + Write>(source: &mut dyn Source, writer: &mut W) ->
             Ok(count) => {
                 source.consume(count);
                 written += count as u64;
+                moved();
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
@@ -118,7 +130,11 @@ enum Step {
 }
 
 /// Moves what there is, once.
-fn step<W: ?Sized + Write>(source: &mut dyn Source, writer: &mut W) -> io::Result<Step> {
+fn step<W: ?Sized + Write>(
+    source: &mut dyn Source,
+    writer: &mut W,
+    tell_moved: &dyn Fn(),
+) -> io::Result<Step> {
     let wanted = source.limit().min(ROOM as u64) as usize;
     if wanted == 0 {
         return Ok(Step::End);
@@ -152,6 +168,7 @@ fn step<W: ?Sized + Write>(source: &mut dyn Source, writer: &mut W) -> io::Resul
     };
     source.took(moved as u64);
     let Some(mut pipe) = filled else { return Ok(if stuck { Step::Stuck } else { Step::End }) };
+    tell_moved();
     while pipe.bytes() > 0 {
         let Some(sink) = endpoint::sink_of(writer) else {
             unreachable!("a writer does not change its type")
@@ -159,9 +176,13 @@ fn step<W: ?Sized + Write>(source: &mut dyn Source, writer: &mut W) -> io::Resul
         let written = sink.io(Side::Write, &mut |fd| sys::splice(pipe.reader(), fd, pipe.bytes()));
         match written {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => pipe.emptied(count),
+            Ok(count) => {
+                pipe.emptied(count);
+                tell_moved();
+            }
             Err(error) if is_refusal(&error) => {
                 write_rest(pipe, writer)?;
+                tell_moved();
                 return Ok(Step::Refused(moved as u64));
             }
             Err(error) => return Err(error),
@@ -193,6 +214,14 @@ mod tests {
     use crate::io::{PipeReader, PipeWriter, pipe};
     use crate::net::{TcpListener, TcpStream};
     use std::io::{BufReader, Cursor, Seek};
+
+    fn copy<R, W>(reader: &mut R, writer: &mut W) -> io::Result<(u64, bool)>
+    where
+        R: ?Sized + Read,
+        W: ?Sized + Write,
+    {
+        super::copy(reader, writer, &|| ())
+    }
 
     fn pair() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -16,7 +16,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::blocking::begin_lookup;
+use crate::blocking::{begin_lookup, wait_for_lookup};
 use crate::net::shared_error::SharedError;
 use crate::park::{self, WaitReason};
 use crate::primitive::lock;
@@ -82,7 +82,8 @@ impl Lookups {
                 }
                 flight => flight?,
             };
-            if !flight.landed.wait_until(WaitReason::Lookup, deadline) {
+            let lands = |until| flight.landed.wait_until(WaitReason::Lookup, until);
+            if !wait_for_lookup(deadline, lands) {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, "name lookup timed out"));
             }
             match flight.answer.get() {

@@ -222,6 +222,10 @@ impl Server {
     }
 
     /// Accepts no more connections, and returns at once. Those that there are go on.
+    ///
+    /// Who has connected and was not accepted yet, and so is in the listener's backlog, is reset by the
+    /// system when the listener is closed, as with nginx and with Go's `http.Server`. But if there is a
+    /// clone of the listener, or another process has it, he waits there to be accepted.
     pub fn stop_accepting(&self) {
         self.control.stop();
     }
@@ -233,7 +237,7 @@ impl Server {
         self.control.stopping.is_set()
     }
 
-    /// Accepts no more connections, waits until all have ended, but for no longer than `grace`, and
+    /// [Accepts no more connections](Server::stop_accepting), waits until all have ended, but for no longer than `grace`, and
     /// then shuts the sockets of the rest down, in both directions. Gives the number of these.
     ///
     /// Their handlers are told by the end of what they read and errors of what they write;

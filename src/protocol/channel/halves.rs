@@ -173,7 +173,7 @@ impl<T, H: Host> ReceiverHalf<T, H> {
         self.channel.receive(host, deadline)
     }
 
-    /// Completes what a select has chosen. Waits only for another select to do so.
+    /// Completes what a select has chosen.
     pub(crate) fn complete(&self, host: &H, token: Token<H>) -> Result<T, ReceiveStop> {
         let channel = &*self.channel;
         match token {
@@ -187,11 +187,8 @@ impl<T, H: Host> ReceiverHalf<T, H> {
                 Ok(message)
             }
             Token::Met(claimed, offer) => {
-                match channel.complete_meeting(host, channel.lock(), claimed, offer) {
-                    Some(message) => Ok(message),
-                    // The select on the other side has given up.
-                    None => self.receive(host, None),
-                }
+                let met = channel.complete_meeting(host, channel.lock(), claimed, offer);
+                Ok(met.expect("a sender that waits has its message"))
             }
             Token::Delivered(slot) => {
                 // SAFETY: the token owns the box that `prepare` made.
@@ -206,7 +203,7 @@ impl<T, H: Host> ReceiverHalf<T, H> {
 }
 
 impl<T, H: Host> Case<H> for SenderHalf<T, H> {
-    fn try_choose(&self) -> Option<Token<H>> {
+    fn try_choose(&self, _host: &H) -> Option<Token<H>> {
         let mut state = self.channel.lock();
         if state.receivers_gone {
             return Some(Token::Disconnected);
@@ -235,10 +232,10 @@ impl<T, H: Host> Case<H> for SenderHalf<T, H> {
         self.channel.leave(Side::Senders, registration.node.as_mut());
     }
 
-    fn accept(&self, registration: &mut Registration<H>) -> Option<Token<H>> {
+    fn accept(&self, host: &H, registration: &mut Registration<H>) -> Option<Token<H>> {
         match registration.promise.take() {
             Some(delivery) => Some(Token::Owed(delivery)),
-            None => self.try_choose(),
+            None => self.try_choose(host),
         }
     }
 
@@ -287,25 +284,26 @@ impl<T, H: Host> Case<H> for SenderHalf<T, H> {
 }
 
 impl<T, H: Host> Case<H> for ReceiverHalf<T, H> {
-    fn try_choose(&self) -> Option<Token<H>> {
-        let mut state = self.channel.lock();
-        if state.has_message() {
-            state.promised_messages += 1;
-            return Some(Token::Promised);
-        }
-        if let (true, Some((claimed, offer))) =
-            (self.channel.rendezvous, state.senders.claim_first())
-        {
-            let Offer::Polled(slot) = offer else {
-                return Some(Token::Met(claimed, offer));
+    fn try_choose(&self, host: &H) -> Option<Token<H>> {
+        loop {
+            let mut state = self.channel.lock();
+            if state.has_message() {
+                state.promised_messages += 1;
+                return Some(Token::Promised);
+            }
+            let met = if self.channel.rendezvous { state.senders.claim_first() } else { None };
+            let Some((claimed, offer)) = met else {
+                return state.senders_gone.then_some(Token::Disconnected);
             };
-            // SAFETY: its future stays until it has the lock, which is held since the claim.
-            let message = unsafe { slot.cast::<Option<T>>().as_mut() }.take();
-            drop(state);
-            drop(claimed);
-            return Some(Token::Delivered(NonNull::from(Box::leak(Box::new(message))).cast()));
+            if let Offer::Slot(_) = offer {
+                return Some(Token::Met(claimed, offer));
+            }
+            // Whether there will be a message is known when it is there: a select may give up.
+            let message = self.channel.complete_meeting(host, state, claimed, offer);
+            if message.is_some() {
+                return Some(Token::Delivered(NonNull::from(Box::leak(Box::new(message))).cast()));
+            }
         }
-        state.senders_gone.then_some(Token::Disconnected)
     }
 
     /// A sender that meets this one is to be able to go on at once, so it needs a place for its
@@ -327,7 +325,7 @@ impl<T, H: Host> Case<H> for ReceiverHalf<T, H> {
         self.channel.leave(Side::Receivers, registration.node.as_mut());
     }
 
-    fn accept(&self, registration: &mut Registration<H>) -> Option<Token<H>> {
+    fn accept(&self, host: &H, registration: &mut Registration<H>) -> Option<Token<H>> {
         let filled = registration.slot.filter(|slot| {
             // SAFETY: the slot is this registration's, and nobody else's since the wait ended.
             unsafe { slot.cast::<Option<T>>().as_ref() }.is_some()
@@ -337,7 +335,7 @@ impl<T, H: Host> Case<H> for ReceiverHalf<T, H> {
                 registration.slot = None;
                 Some(Token::Delivered(slot))
             }
-            None => self.try_choose(),
+            None => self.try_choose(host),
         }
     }
 

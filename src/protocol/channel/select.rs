@@ -118,8 +118,8 @@ pub(crate) enum Token<H: Host> {
 
 /// One operation of a select.
 pub(crate) trait Case<H: Host> {
-    /// Chooses the operation if it need not wait.
-    fn try_choose(&self) -> Option<Token<H>>;
+    /// Chooses the operation if it need not wait, but for another select to make its message.
+    fn try_choose(&self, host: &H) -> Option<Token<H>>;
 
     /// When it will be worth trying again, if time alone can make it so.
     fn deadline(&self) -> Option<Instant> {
@@ -140,8 +140,8 @@ pub(crate) trait Case<H: Host> {
     fn unregister(&self, _registration: &mut Registration<H>) {}
 
     /// Chooses the operation for which the select was woken, if nobody else was faster.
-    fn accept(&self, _registration: &mut Registration<H>) -> Option<Token<H>> {
-        self.try_choose()
+    fn accept(&self, host: &H, _registration: &mut Registration<H>) -> Option<Token<H>> {
+        self.try_choose(host)
     }
 
     /// Frees what `prepare` made and `accept` did not use.
@@ -316,7 +316,7 @@ pub(crate) fn choose<H: Host>(
     limit: Limit,
 ) -> Result<Option<(usize, Token<H>)>, Stopped> {
     loop {
-        if let Some(found) = try_all(handles) {
+        if let Some(found) = try_all(host, handles) {
             return Ok(Some(found));
         }
         let limit_at = match limit {
@@ -332,18 +332,18 @@ pub(crate) fn choose<H: Host>(
             (Some(found), _) => return Ok(Some(found)),
             (None, Ended::Cancelled) => return Err(Stopped),
             (None, Ended::TimedOut) if limit_at.is_some_and(|when| Instant::now() >= when) => {
-                return Ok(try_all(handles));
+                return Ok(try_all(host, handles));
             }
             (None, _) => {}
         }
     }
 }
 
-fn try_all<H: Host>(handles: &[impl Entry<H>]) -> Option<(usize, Token<H>)> {
+fn try_all<H: Host>(host: &H, handles: &[impl Entry<H>]) -> Option<(usize, Token<H>)> {
     handles
         .iter()
         .enumerate()
-        .find_map(|(place, handle)| Some((place, handle.case().try_choose()?)))
+        .find_map(|(place, handle)| Some((place, handle.case().try_choose(host)?)))
 }
 
 /// Whether there is a moment at which none of the cases can be done, each of which could not be when
@@ -411,9 +411,9 @@ fn wait_for_one<H: Host>(
     for (case, registration) in cases().zip(&mut *registrations) {
         case.unregister(registration);
     }
-    let found = chosen
-        .get()
-        .and_then(|place| Some((place, handles[place].case().accept(&mut registrations[place])?)));
+    let found = chosen.get().and_then(|place| {
+        Some((place, handles[place].case().accept(host, &mut registrations[place])?))
+    });
     for (case, registration) in cases().zip(registrations) {
         case.release(registration);
     }

@@ -6,6 +6,7 @@ use super::Machine;
 use crate::coroutine::Suspender;
 use crate::stack::Class;
 use std::cell::Cell;
+use std::io;
 
 impl Machine {
     /// Runs on the machine's own stack what needs more than a small coroutine may have left. `f`
@@ -49,7 +50,7 @@ impl Machine {
 
     /// Reserves what a coroutine of this class will need to start.
     #[inline]
-    pub(in crate::sched) fn credit(&self, class: Class) -> std::io::Result<()> {
+    pub(in crate::sched) fn credit(&self, class: Class) -> io::Result<()> {
         let mut cache = self.cache.borrow_mut();
         if cache.has_credit(class) {
             return cache.credit(class);
@@ -58,6 +59,26 @@ impl Machine {
         let mut credited = Ok(());
         self.on_own_stack(|| credited = cache.credit(class));
         credited
+    }
+
+    /// As [`Machine::credit`], after a refusal, if giving back what is kept at hand makes room.
+    ///
+    /// # Errors
+    ///
+    /// The refusal, or another one.
+    #[cold]
+    pub(in crate::sched) fn credit_again(
+        &self,
+        class: Class,
+        refusal: io::Error,
+    ) -> io::Result<()> {
+        let mut settled = false;
+        self.on_own_stack(|| settled = self.cache.borrow_mut().settle());
+        // Both, since what is given back may be of another class.
+        match self.shared.recall() || settled {
+            true => self.credit(class),
+            false => Err(refusal),
+        }
     }
 
     /// The way to the machine's own stack from what runs; `None` if nothing does.

@@ -85,8 +85,8 @@ impl Machine {
             processor.watch.set_clock(clock(now));
             processor.set_activity(Activity::Running);
             if processor.watch.settle.load(Ordering::Relaxed) {
-                processor.watch.settle.store(false, Ordering::Relaxed);
                 self.settle();
+                processor.watch.settle.store(false, Ordering::Release);
             }
         }
         self.shared.idle.end_sleep();
