@@ -27,6 +27,10 @@ impl RunQueue {
         self.deque.len()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.deque.is_empty()
+    }
+
     #[inline]
     pub(super) fn push(&self, coroutine: Coroutine) {
         self.drained.set(false);

@@ -173,11 +173,20 @@ impl Machine {
     #[inline]
     pub(super) fn count_in_streak(&self) -> bool {
         let streak = self.streak.get();
-        if streak >= STREAK && !(self.ready.len() == 0 && self.runq.is_drained()) {
+        if streak >= STREAK && !(self.ready.len() == 0 && self.finds_drained()) {
             return false;
         }
         self.streak.set(if streak >= STREAK { 2 } else { streak + 2 });
         true
+    }
+
+    /// Whether there is nothing to start, here or in the backlog. Looks, if that is not known.
+    #[inline]
+    fn finds_drained(&self) -> bool {
+        if !self.runq.is_drained() && self.runq.is_empty() && self.processor.backlog.is_empty() {
+            self.runq.set_drained(true);
+        }
+        self.runq.is_drained()
     }
 
     /// What wakes and spawns each other has had its turn: to the end of the queue.
