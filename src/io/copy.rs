@@ -61,19 +61,15 @@ where
 }
 
 /// [`copy`], which tells of each read and write that has moved bytes.
-fn copy_telling<R: Read, W: Write>(
-    mut reader: R,
-    mut writer: W,
-    moved: &dyn Fn(),
-) -> io::Result<u64> {
+fn copy_telling<R: Read, W: Write>(reader: R, writer: W, moved: &dyn Fn()) -> io::Result<u64> {
+    let (mut reader, mut writer) = (Telling(reader, moved), Telling(writer, moved));
     #[cfg(target_os = "linux")]
-    let copied = match kernel::copy(&mut reader, &mut writer, moved)? {
+    let copied = match kernel::copy(&mut reader.0, &mut writer.0, moved)? {
         (copied, true) => return Ok(copied),
         (copied, false) => copied,
     };
     #[cfg(not(target_os = "linux"))]
     let copied = 0;
-    let (mut reader, mut writer) = (Telling(reader, moved), Telling(writer, moved));
     Ok(copied + io::copy(&mut reader, &mut writer)?)
 }
 
